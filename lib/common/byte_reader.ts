@@ -1,0 +1,146 @@
+/**
+ * The reading half of a {@linkcode Duplex} with a buffer, one read at a time, and reading ahead.
+ *
+ * @module
+ */
+import type { Duplex } from "./duplex.ts";
+import { bodyBuffers } from "./buffer_pool.ts";
+
+/** How the reading ended. */
+export type ReadEnd =
+  /** The peer closed its side in order. */
+  | { readonly type: "eof" }
+  /** The read failed: a reset, or the socket was closed under it. */
+  | { readonly type: "error"; readonly error: unknown };
+
+/** Told when a read settles that nobody waits for. */
+export interface ReadWatcher {
+  /** Bytes came, or the end; look at the reader. Must not throw. */
+  onReadSettled(reader: ByteReader): void;
+}
+
+const EOF: ReadEnd = { type: "eof" };
+const NO_MORE: Promise<boolean> = Promise.resolve(false);
+
+/**
+ * Bytes `buffer[start..end)` have been read and not consumed. At most one read is pending; it owns
+ * the part of the buffer behind `end`. Reads never reject: how it ended stands in `ended`.
+ */
+export class ByteReader {
+  readonly #duplex: Duplex;
+  readonly #idleSize: number;
+  #pending: Promise<boolean> | undefined;
+  #settled = true;
+  /** The storage. */
+  buffer: Uint8Array;
+  /** Index of the first byte that is not consumed. */
+  start = 0;
+  /** Index behind the last byte that was read. */
+  end = 0;
+  /** How the reading ended, if it has. */
+  ended: ReadEnd | undefined;
+  /** All bytes read so far. */
+  bytesRead = 0;
+  /** Told when a pending read settles. */
+  watcher: ReadWatcher | undefined;
+
+  /**
+   * @param duplex What is read from.
+   * @param idleSize Bytes of the buffer while nothing big is moved.
+   */
+  constructor(duplex: Duplex, idleSize: number) {
+    this.#duplex = duplex;
+    this.#idleSize = idleSize;
+    this.buffer = new Uint8Array(idleSize);
+  }
+
+  /** Bytes that are there and not consumed. */
+  get available(): number {
+    return this.end - this.start;
+  }
+
+  /** Whether a read is pending. */
+  get reading(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  /**
+   * Reads more behind what is there and resolves to whether bytes came; `false` means that the
+   * reading has ended. The pending read is joined if there is one. The buffer must not be full.
+   */
+  fill(): Promise<boolean> {
+    if (this.#pending !== undefined) return this.#pending;
+    if (this.ended !== undefined) return NO_MORE;
+    this.#settled = false;
+    const pending = this.#read();
+    // A transport that throws at once has settled the read before there is a promise to keep.
+    if (!this.#settled) this.#pending = pending;
+    return pending;
+  }
+
+  async #read(): Promise<boolean> {
+    if (this.start === this.end) this.start = this.end = 0;
+    else if (this.end === this.buffer.length) {
+      this.buffer.copyWithin(0, this.start, this.end);
+      this.end -= this.start;
+      this.start = 0;
+    }
+    const into = this.end === 0 ? this.buffer : this.buffer.subarray(this.end);
+    let more = false;
+    try {
+      const count = await this.#duplex.read(into);
+      if (count === null || count === 0) this.ended = EOF;
+      else {
+        this.end += count;
+        this.bytesRead += count;
+        more = true;
+      }
+    } catch (error) {
+      this.ended = { type: "error", error };
+    }
+    this.#settled = true;
+    this.#pending = undefined;
+    this.watcher?.onReadSettled(this);
+    return more;
+  }
+
+  /** Whether {@linkcode fill} needs a larger buffer first: see {@linkcode grow}. */
+  get full(): boolean {
+    return this.end - this.start === this.buffer.length;
+  }
+
+  /** Makes room for at least `size` bytes in one piece; no read may be pending. */
+  grow(size: number): void {
+    if (this.buffer.length >= size) return;
+    this.#move(size === bodyBuffers.size ? bodyBuffers.acquire() : new Uint8Array(size));
+  }
+
+  /**
+   * Goes back to the small buffer if what is left fits into it and no read is pending, so that an
+   * idle connection holds little.
+   */
+  shrink(): void {
+    if (this.buffer.length === this.#idleSize || this.#pending !== undefined) return;
+    if (this.available <= this.#idleSize) this.#move(new Uint8Array(this.#idleSize));
+  }
+
+  /** Gives the storage back for good; no read may be pending. */
+  dispose(): void {
+    if (this.#pending !== undefined) return;
+    bodyBuffers.release(this.buffer);
+    this.buffer = EMPTY;
+    this.start = this.end = 0;
+  }
+
+  #move(to: Uint8Array): void {
+    if (this.#pending !== undefined) throw new Error("the buffer belongs to a pending read");
+    const { buffer, start, end } = this;
+    if (start !== end) to.set(buffer.subarray(start, end));
+    this.start = 0;
+    this.end = end - start;
+    this.buffer = to;
+    bodyBuffers.release(buffer);
+  }
+}
+
+const EMPTY = new Uint8Array(0);

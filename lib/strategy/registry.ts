@@ -1,0 +1,60 @@
+/**
+ * The strategies by the names that configuration and command line use.
+ *
+ * @module
+ */
+
+import { LeastConnections } from "./least_connections.ts";
+import { Random } from "./random.ts";
+import { RoundRobin } from "./round_robin.ts";
+import type { Candidate, Strategy } from "./strategy.ts";
+import { WeightedRoundRobin } from "./weighted_round_robin.ts";
+
+/** The name of a strategy. */
+export type StrategyName =
+  | "round-robin"
+  | "random"
+  | "least-connections"
+  | "weighted-round-robin";
+
+/** A class of strategies. */
+export type StrategyClass = new <C extends Candidate>(candidates: readonly C[]) => Strategy<C>;
+
+/** The classes by name. */
+export const strategies: Readonly<Record<StrategyName, StrategyClass>> = {
+  "round-robin": RoundRobin,
+  "random": Random,
+  "least-connections": LeastConnections,
+  "weighted-round-robin": WeightedRoundRobin,
+};
+
+/**
+ * Makes the strategy of that name.
+ *
+ * @throws {TypeError} if there is none, with the names that there are.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ *
+ * const strategy = createStrategy("round-robin", [{ addr: "a:80" }]);
+ * assertEquals(strategy.next()?.addr, "a:80");
+ * ```
+ */
+export function createStrategy<C extends Candidate>(
+  name: string,
+  candidates: readonly C[],
+): Strategy<C> {
+  if (!isStrategyName(name)) {
+    const known = Object.keys(strategies).join(", ");
+    throw new TypeError(
+      `strategy ${JSON.stringify(name)} is not known; accepted is one of ${known}`,
+    );
+  }
+  return new strategies[name](candidates);
+}
+
+/** Whether a strategy has that name. */
+export function isStrategyName(name: string): name is StrategyName {
+  return Object.hasOwn(strategies, name);
+}

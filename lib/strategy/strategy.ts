@@ -1,0 +1,27 @@
+/**
+ * What a balancing strategy is: it holds candidates and names the next one.
+ *
+ * @module
+ */
+
+/** What a strategy may know of a backend. The numbers are read at each pick and may change between picks. */
+export interface Candidate {
+  /** The address, for people and logs. */
+  readonly addr: string;
+  /** Share relative to the others, 1 unless given; 0 is never picked while another has more. */
+  readonly weight?: number;
+  /** Requests (or connections) that the backend serves now, counted by whoever holds the leases. */
+  readonly inFlight?: number;
+}
+
+/** Picks one of its candidates; the same object is used by the data plane and alone. */
+export interface Strategy<C extends Candidate = Candidate> {
+  /**
+   * The next candidate, or `undefined` when there is none that `skip` lets through.
+   *
+   * @param skip Says which candidates are out of the question this time (already tried, full).
+   */
+  next(skip?: (candidate: C) => boolean): C | undefined;
+  /** Replaces the candidates and keeps what is known of those that stay. */
+  update(candidates: readonly C[]): void;
+}
