@@ -1,0 +1,97 @@
+/**
+ * Opens connections to backends.
+ *
+ * @module
+ */
+import { type Address, formatAddress } from "../common/address.ts";
+import { ConnDuplex, type Duplex } from "../common/duplex.ts";
+import { ProxyError } from "../common/errors.ts";
+
+/** How connections to backends are opened. */
+export interface ConnectOptions {
+  /** Milliseconds until a connection, TLS included, must be there. */
+  readonly timeout: number;
+  /** Certificates in PEM that are trusted for TLS beside the well-known ones. */
+  readonly caCerts?: readonly string[];
+  /** Gives up early. */
+  readonly signal?: AbortSignal;
+}
+
+/** Opens a connection to an address; rejects with a {@linkcode ProxyError}. */
+export type Connect = (address: Address, options: ConnectOptions) => Promise<Duplex>;
+
+/**
+ * Connects over TCP, TLS (`https`, `grpcs`) or a Unix socket.
+ *
+ * @throws {ProxyError} `connect_refused`, `connect_timeout` or `connect_failed`; none of them has sent
+ * a byte of a request, so each may be tried elsewhere.
+ */
+export async function connect(address: Address, options: ConnectOptions): Promise<Duplex> {
+  const expired = new AbortController();
+  const timer = setTimeout(() => expired.abort(), options.timeout);
+  const signal = options.signal === undefined
+    ? expired.signal
+    : AbortSignal.any([expired.signal, options.signal]);
+  try {
+    return new ConnDuplex(await open(address, options, signal));
+  } catch (error) {
+    const where = formatAddress(address);
+    if (expired.signal.aborted) {
+      throw new ProxyError(
+        "connect_timeout",
+        "upstream",
+        `no connection to ${where} within ${options.timeout} ms`,
+        { retry: "safe", cause: error },
+      );
+    }
+    const refused = error instanceof Deno.errors.ConnectionRefused;
+    throw new ProxyError(
+      refused ? "connect_refused" : "connect_failed",
+      "upstream",
+      `cannot connect to ${where}`,
+      { retry: "safe", cause: error },
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function open(
+  address: Address,
+  options: ConnectOptions,
+  signal: AbortSignal,
+): Promise<Deno.Conn> {
+  if (address.transport === "unix") {
+    return await Deno.connect({ transport: "unix", path: address.path });
+  }
+  const conn = await Deno.connect({ hostname: address.host, port: address.port, signal });
+  if (address.scheme !== "https" && address.scheme !== "grpcs") return conn;
+  conn.setNoDelay(true);
+  return await handshake(conn, address.host, options.caCerts, signal);
+}
+
+async function handshake(
+  conn: Deno.TcpConn,
+  hostname: string,
+  caCerts: readonly string[] | undefined,
+  signal: AbortSignal,
+): Promise<Deno.TlsConn> {
+  const tls = await Deno.startTls(conn, {
+    hostname,
+    alpnProtocols: ["http/1.1"],
+    ...(caCerts === undefined ? {} : { caCerts: [...caCerts] }),
+  });
+  const close = () => tls.close();
+  signal.addEventListener("abort", close);
+  try {
+    signal.throwIfAborted();
+    await tls.handshake();
+    signal.throwIfAborted();
+    return tls;
+  } catch (error) {
+    if (!signal.aborted) close();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", close);
+  }
+}

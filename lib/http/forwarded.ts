@@ -1,0 +1,57 @@
+/**
+ * What a backend is told of the client: `X-Forwarded-*`, as nearly all understand it, and `Forwarded`
+ * (RFC 7239).
+ *
+ * @module
+ */
+
+/** Which fields are written. `off` writes none and passes those of the client on as they are. */
+export type ForwardedMode = "x-forwarded" | "forwarded" | "both" | "off";
+
+/** Whom the fields speak of. */
+export interface Client {
+  /** IP address, or `unix`. */
+  readonly address: string;
+  /** The scheme of the request as it reached us. */
+  readonly scheme: "http" | "https";
+}
+
+/** What one connection's requests are told the backend about; made once per connection. */
+export interface Forwarding {
+  /** The mode. */
+  readonly mode: ForwardedMode;
+  /** Whether the peer is a proxy whose own forwarding fields are believed and extended. */
+  readonly trusted: boolean;
+  /** The client. */
+  readonly client: Client;
+  /** The element of `Forwarded` for this hop without its host. */
+  readonly element: string;
+}
+
+/**
+ * A node of `Forwarded`: RFC 7239, section 6: "Note that an IPv6 address is always enclosed in square
+ * brackets", and then the colon needs quotes.
+ */
+function forwardedNode(address: string): string {
+  if (address.includes(":")) return `"[${address}]"`;
+  return /^[\w.]+$/.test(address) ? address : "unknown";
+}
+
+/** What is told of the requests of one connection. */
+export function makeForwarding(
+  mode: ForwardedMode,
+  client: Client,
+  trusted: boolean,
+): Forwarding {
+  return {
+    mode,
+    trusted,
+    client,
+    element: `for=${forwardedNode(client.address)};proto=${client.scheme}`,
+  };
+}
+
+/** A host as a value of `Forwarded`, quoted where it is no token. */
+export function forwardedHost(host: string): string {
+  return /^[\w.-]+$/.test(host) ? host : `"${host}"`;
+}

@@ -1,0 +1,223 @@
+/**
+ * One client connection at layer 4: given to one backend for its life, from its first byte.
+ *
+ * @module
+ */
+import type { LiveBackend } from "../../backend/backend.ts";
+import type { Timed } from "../../common/clock.ts";
+import { type Duplex, writeAll } from "../../common/duplex.ts";
+import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
+import { relay, type RelayMeter } from "../../common/relay.ts";
+import type { Served } from "../../mux/listener.ts";
+import { ReplayDuplex } from "../../mux/replay.ts";
+import { sniffManagement } from "../../mux/sniff.ts";
+import { getLogger } from "../../observe/logger.ts";
+import { encodeError } from "../problem.ts";
+import type { StreamContext } from "./context.ts";
+
+/** Bytes that are read to see what a connection is for. */
+const FIRST_READ = 2048;
+/** The route of connections, which have none, in the log. */
+const NO_ROUTE = "-";
+
+const log = getLogger("l4");
+
+/** What was found out about a connection before it is relayed. */
+type Opening =
+  | { readonly type: "relay"; readonly first: Uint8Array | undefined }
+  | { readonly type: "management"; readonly first: Uint8Array }
+  | { readonly type: "gone" };
+
+/** One client connection. */
+export class StreamConnection implements Served, Timed, RelayMeter {
+  readonly #client: Duplex;
+  readonly #context: StreamContext;
+  #upstream: Duplex | undefined;
+  #managed: Served | undefined;
+  #error: ErrorCode | "" = "";
+  deadline = Infinity;
+  sent = 0;
+  received = 0;
+
+  /** Takes a connection over. */
+  constructor(client: Duplex, context: StreamContext) {
+    this.#client = client;
+    this.#context = context;
+  }
+
+  async serve(): Promise<void> {
+    const { clock } = this.#context;
+    clock.watch(this);
+    try {
+      const opening = await this.#open();
+      if (opening.type === "management") {
+        clock.disarm(this);
+        this.#managed = this.#context.management!(new ReplayDuplex(this.#client, opening.first));
+        await this.#managed.serve();
+      } else if (opening.type === "relay") await this.#proxy(opening.first);
+    } catch (error) {
+      log.error("a connection failed", { error: describeError(error) });
+    } finally {
+      clock.unwatch(this);
+      this.#client.close();
+    }
+  }
+
+  /** A relayed connection cannot be asked to end: it goes on until it ends, or is cut. */
+  drain(): void {
+    this.#managed?.drain();
+  }
+
+  abort(): void {
+    this.#managed?.abort();
+    this.#client.close();
+    this.#upstream?.close();
+  }
+
+  onDeadline(): void {
+    this.#error = "request_timeout";
+    this.#client.close();
+    this.#upstream?.close();
+  }
+
+  onProgress(): void {
+    this.#context.clock.arm(this, this.#context.timeouts.idle);
+  }
+
+  /** Looks at the first bytes where management may be called, as far as it takes to know. */
+  async #open(): Promise<Opening> {
+    const { management, clock, timeouts } = this.#context;
+    if (management === undefined) return { type: "relay", first: undefined };
+    clock.arm(this, timeouts.firstByte);
+    const bytes = new Uint8Array(FIRST_READ);
+    let length = 0;
+    for (;;) {
+      let count: number | null;
+      try {
+        count = await this.#client.read(bytes.subarray(length));
+      } catch (error) {
+        // The client gave up before it sent anything that could be passed on.
+        log.debug("a client went away", { error: describeError(error) });
+        return { type: "gone" };
+      }
+      if (count === null) return length === 0 ? { type: "gone" } : relayFirst(bytes, length);
+      length += count;
+      const verdict = sniffManagement(bytes, length);
+      if (verdict === "no") return relayFirst(bytes, length);
+      if (verdict === "yes") return { type: "management", first: bytes.subarray(0, length) };
+    }
+  }
+
+  async #proxy(first: Uint8Array | undefined): Promise<void> {
+    const { clock, metrics, timeouts } = this.#context;
+    const started = clock.now();
+    clock.disarm(this);
+    let backend: LiveBackend | undefined;
+    let attempts = 0;
+    const tried = new Set<LiveBackend>();
+    try {
+      for (;;) {
+        backend = this.#pick(tried);
+        const lease = backend.acquire();
+        const stats = metrics.upstream(backend.id);
+        stats.attempts++;
+        if (++attempts > 1) stats.retries++;
+        try {
+          const upstream = this.#upstream = await this.#connect(backend);
+          stats.connects++;
+          stats.active++;
+          clock.arm(this, timeouts.idle);
+          const end = await relay(this.#client, upstream, this, first);
+          stats.active--;
+          stats.bytesSent += this.sent;
+          stats.bytesReceived += this.received;
+          if (end.type === "failed") {
+            log.debug("a relayed connection failed", { error: describeError(end.cause) });
+          }
+          return;
+        } catch (error) {
+          if (!(error instanceof ProxyError)) throw error;
+          stats.failed(error.code);
+          tried.add(backend);
+          if (attempts >= this.#context.maxAttempts) throw error;
+          log.debug("a backend was not reached", { error: describeError(error) });
+        } finally {
+          lease.release();
+        }
+      }
+    } catch (error) {
+      await this.#refuse(error);
+    } finally {
+      metrics.bytesReceived += this.sent;
+      metrics.bytesSent += this.received;
+      this.#log(started, backend, attempts);
+    }
+  }
+
+  #pick(tried: ReadonlySet<LiveBackend>): LiveBackend {
+    const { pool } = this.#context;
+    const backend = tried.size === 0
+      ? pool.pick()
+      : pool.pick((member) => tried.has(member.backend));
+    if (backend !== undefined) return backend;
+    const why = tried.size === 0
+      ? `pool ${pool.name} has no active backend`
+      : "no backend can be reached";
+    throw new ProxyError("no_backend", "upstream", why);
+  }
+
+  #connect(backend: LiveBackend): Promise<Duplex> {
+    const { connect, connectTimeout, caCerts } = this.#context;
+    return connect(backend.address, {
+      timeout: connectTimeout,
+      ...(caCerts === undefined ? {} : { caCerts }),
+    });
+  }
+
+  /** Where the client is known to speak HTTP it is told; otherwise closing is all that can be said. */
+  async #refuse(error: unknown): Promise<void> {
+    if (!(error instanceof ProxyError)) throw error;
+    this.#error = error.code;
+    log.warning("a connection could not be relayed", { error: describeError(error) });
+    this.#context.metrics.refused(error.code);
+    if (this.#context.management === undefined) return;
+    this.#context.clock.arm(this, 1000);
+    try {
+      await writeAll(this.#client, encodeError(error.code, { noBody: false, close: true }));
+      await this.#client.closeWrite();
+      const rest = new Uint8Array(FIRST_READ);
+      // Closing with bytes unread would make the client's system throw the answer away.
+      while (await this.#client.read(rest) !== null);
+    } catch {
+      // The client has gone, or the deadline closed the socket: it was refused anyway.
+    }
+  }
+
+  #log(started: number, backend: LiveBackend | undefined, attempts: number): void {
+    const { accessLog, clock, metrics } = this.#context;
+    accessLog?.write({
+      time: Date.now(),
+      listener: metrics.name,
+      client: this.#client.remote.hostname,
+      method: "",
+      target: "",
+      protocol: "TCP",
+      status: 0,
+      bytesIn: this.sent,
+      bytesOut: this.received,
+      durationMs: clock.now() - started,
+      route: NO_ROUTE,
+      backend: backend?.addr ?? "",
+      attempts,
+      requestId: "",
+      host: "",
+      userAgent: "",
+      referer: "",
+      error: this.#error,
+    });
+  }
+}
+
+function relayFirst(bytes: Uint8Array, length: number): Opening {
+  return { type: "relay", first: bytes.subarray(0, length) };
+}

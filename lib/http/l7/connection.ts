@@ -1,0 +1,210 @@
+/**
+ * One client connection at layer 7: reads requests, answers each in turn, and owns the one deadline
+ * that all of this has.
+ *
+ * @module
+ */
+import { ByteReader, type ReadWatcher } from "../../common/byte_reader.ts";
+import type { Timed } from "../../common/clock.ts";
+import { type Duplex, writeAll } from "../../common/duplex.ts";
+import { describeError, type ErrorCode } from "../../common/errors.ts";
+import { getLogger } from "../../observe/logger.ts";
+import type { Served } from "../../mux/listener.ts";
+import { type Forwarding, makeForwarding } from "../forwarded.ts";
+import { INCOMPLETE, REFUSED } from "../h1/fields.ts";
+import { answerTo, encodeError } from "../problem.ts";
+import type { HttpContext } from "./context.ts";
+import type { Downstream, Scratch } from "./downstream.ts";
+import { Exchange } from "./exchange.ts";
+import { NO_ROUTE } from "./plan.ts";
+
+/** Bytes that an idle connection holds to read into. */
+const IDLE_BUFFER = 2048;
+/** How long the rest of a refused request is read and thrown away before the socket is closed. */
+const LINGER_MS = 1000;
+/** The most that is thrown away. */
+const LINGER_BYTES = 256 * 1024;
+
+const log = getLogger("http");
+
+/**
+ * What the connection waits for, and so what a missed deadline means.
+ *
+ * - `idle`: the next request. Missing it closes the connection without a word.
+ * - `head`: the rest of a head that has begun: 408.
+ * - `exchange`: whatever the exchange waits for; it decides.
+ * - `linger`: the client's end of a connection that we have ended.
+ */
+type Phase = "idle" | "head" | "exchange" | "linger";
+
+/** One client connection. */
+export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
+  /** The socket. */
+  readonly duplex: Duplex;
+  /** What is read from it. */
+  readonly reader: ByteReader;
+  /** What all connections of the listener share. */
+  readonly context: HttpContext;
+  /** What is parsed into. */
+  readonly scratch: Scratch;
+  /** What backends are told of the client. */
+  readonly forwarding: Forwarding;
+  deadline = Infinity;
+  #phase: Phase = "idle";
+  #exchange: Exchange | undefined;
+  #draining = false;
+  #refusal: Promise<void> | undefined;
+
+  /** Takes a connection over; {@linkcode serve} does the work. */
+  constructor(
+    duplex: Duplex,
+    context: HttpContext,
+    scratch: Scratch,
+    scheme: "http" | "https" = "http",
+  ) {
+    this.duplex = duplex;
+    this.context = context;
+    this.scratch = scratch;
+    this.reader = new ByteReader(duplex, IDLE_BUFFER);
+    const address = duplex.remote.hostname;
+    this.forwarding = makeForwarding(
+      context.forwarded,
+      { address, scheme },
+      context.forwarded !== "off" && context.isTrusted(address),
+    );
+  }
+
+  /** Whether the connection ends with the exchange that is under way. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Answers requests until either side ends the connection. Never rejects. */
+  async serve(): Promise<void> {
+    const { clock } = this.context;
+    clock.watch(this);
+    try {
+      for (;;) {
+        const end = await this.#readHead();
+        if (end === undefined) break;
+        const exchange = this.#exchange = new Exchange(this);
+        this.#phase = "exchange";
+        const keep = await exchange.run(end);
+        this.#exchange = undefined;
+        if (!keep) break;
+        if (this.#draining) break;
+        this.reader.shrink();
+      }
+    } catch (error) {
+      log.error("a connection failed", { error: describeError(error) });
+    } finally {
+      clock.unwatch(this);
+      this.duplex.close();
+      this.context.metrics.bytesReceived += this.reader.bytesRead;
+    }
+  }
+
+  /** Ends the connection as soon as no request is under way. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#phase === "idle") this.duplex.close();
+  }
+
+  /** Ends the connection now. */
+  abort(): void {
+    this.#exchange?.abort();
+    this.duplex.close();
+  }
+
+  /** Sets the deadline of what is waited for. */
+  arm(delay: number): void {
+    this.context.clock.arm(this, delay);
+  }
+
+  /** The index behind the next head, or `undefined` when there is none. */
+  async #readHead(): Promise<number | undefined> {
+    const { reader, context, scratch } = this;
+    const { timeouts, limits } = context;
+    this.#phase = "idle";
+    this.arm(reader.bytesRead === 0 ? timeouts.requestHead : timeouts.idle);
+    for (;;) {
+      if (reader.available > 0) {
+        if (this.#phase === "idle") {
+          this.#phase = "head";
+          this.arm(timeouts.requestHead);
+        }
+        const end = scratch.request.parse(reader.buffer, reader.start, reader.end);
+        if (end === REFUSED) {
+          await this.#refuse(scratch.request.error, scratch.request.detail);
+          return undefined;
+        }
+        if (end !== INCOMPLETE) return end;
+        // Room for leading empty lines; the parser keeps to the limits.
+        if (reader.full) reader.grow(Math.min(reader.buffer.length * 4, limits.maxHead + 64));
+      } else if (this.#draining) return undefined;
+      const more = await reader.fill();
+      if (this.#refusal !== undefined) {
+        await this.#refusal;
+        return undefined;
+      }
+      if (!more) return undefined;
+    }
+  }
+
+  async #refuse(code: ErrorCode, detail: string): Promise<void> {
+    const { metrics } = this.context;
+    metrics.refused(code);
+    log.debug("a request was refused", { code, detail, client: this.duplex.remote.hostname });
+    const bytes = encodeError(code, { noBody: false, close: true });
+    metrics.requests(NO_ROUTE, "").record(answerTo(code).status, 0, 0, bytes.length);
+    await this.close(bytes);
+  }
+
+  /**
+   * Ends the connection in order, after a last answer if one is given. RFC 9112, section 9.6: a
+   * server that closes at once, with bytes of the client unread, makes the client's system throw the
+   * answer away; so the writing side is closed first, and what still comes is read for a while.
+   */
+  async close(answer?: Uint8Array): Promise<void> {
+    const { duplex, reader } = this;
+    this.#phase = "linger";
+    this.arm(LINGER_MS);
+    try {
+      if (answer !== undefined) {
+        await writeAll(duplex, answer);
+        this.context.metrics.bytesSent += answer.length;
+      }
+      await duplex.closeWrite();
+    } catch {
+      // The client has gone; there is nobody left to linger for.
+      return;
+    }
+    const start = reader.bytesRead;
+    while (reader.bytesRead - start < LINGER_BYTES) {
+      if (!reader.reading) reader.start = reader.end;
+      if (!await reader.fill()) return;
+      reader.start = reader.end;
+    }
+  }
+
+  onDeadline(): void {
+    switch (this.#phase) {
+      case "idle":
+      case "linger":
+        this.duplex.close();
+        break;
+      case "head":
+        // The read of the head stays pending; whoever waits for it goes on to wait for this.
+        this.#refusal = this.#refuse("request_timeout", "the head did not arrive in time");
+        break;
+      case "exchange":
+        this.#exchange?.onDeadline();
+        break;
+    }
+  }
+
+  onReadSettled(): void {
+    // Only failures matter here: the end of the client's side is no cancellation (RFC 9112, section 9.6).
+    if (this.reader.ended?.type === "error") this.#exchange?.abort();
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * After `101 Switching Protocols`: bytes both ways, each direction ended on its own.
+ *
+ * @module
+ */
+import type { ByteReader } from "../../common/byte_reader.ts";
+import { type Duplex, writeAll } from "../../common/duplex.ts";
+
+/** One end of a tunnel. */
+export interface TunnelEnd {
+  /** What is read from it, with bytes in it that came behind the head. */
+  readonly reader: ByteReader;
+  /** Where bytes for it go. */
+  readonly duplex: Duplex;
+}
+
+/** Bytes that went through a tunnel. */
+export interface TunnelBytes {
+  /** From the client to the backend. */
+  up: number;
+  /** From the backend to the client. */
+  down: number;
+}
+
+/**
+ * Joins two ends until both directions have ended, or one fails, which closes both. Never rejects.
+ *
+ * @param onProgress Called whenever bytes have passed.
+ */
+export async function runTunnel(
+  client: TunnelEnd,
+  upstream: TunnelEnd,
+  onProgress: () => void,
+): Promise<TunnelBytes> {
+  const bytes: TunnelBytes = { up: 0, down: 0 };
+  const closeBoth = () => {
+    client.duplex.close();
+    upstream.duplex.close();
+  };
+  await Promise.all([
+    pump(client.reader, upstream.duplex, (count) => {
+      bytes.up += count;
+      onProgress();
+    }).then((whole) => whole || closeBoth()),
+    pump(upstream.reader, client.duplex, (count) => {
+      bytes.down += count;
+      onProgress();
+    }).then((whole) => whole || closeBoth()),
+  ]);
+  return bytes;
+}
+
+/** Moves bytes until the end, which it passes on; `false` when either side failed. */
+async function pump(
+  from: ByteReader,
+  to: Duplex,
+  onBytes: (count: number) => void,
+): Promise<boolean> {
+  try {
+    for (;;) {
+      const { available } = from;
+      if (available > 0) {
+        await writeAll(to, from.buffer.subarray(from.start, from.end));
+        from.start = from.end;
+        onBytes(available);
+      } else if (!await from.fill()) {
+        if (from.ended?.type !== "eof") return false;
+        await to.closeWrite();
+        return true;
+      }
+    }
+  } catch {
+    // The receiving side failed: the caller closes both ends, which is all there is to do.
+    return false;
+  }
+}
