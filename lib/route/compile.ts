@@ -120,7 +120,9 @@ function compilePath(path: NonNullable<RouteMatch["paths"]>[number]): CompiledPa
     case "regex": {
       const { value: source } = path;
       const regex = compileRegex(source);
-      return { condition: { type: "regex", source, regex, literal: literalBeginning(source) } };
+      return {
+        condition: { type: "regex", source, regex, literal: literalBeginning(source, regex) },
+      };
     }
     case "prefix": {
       const { segments, open } = parsePathPattern(path.value);

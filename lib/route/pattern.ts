@@ -67,7 +67,7 @@ export function parsePathPattern(text: string): PathPattern {
     `${MAX_PATH} visible ASCII characters without ? and #`;
   checkPath("path", text, accepted);
   const normal = text.length > 1 && text.endsWith("/") ? text.slice(0, -1) : text;
-  const parts = normal === "/" ? [] : normal.slice(1).split("/");
+  const parts = text === "/" ? [] : normal.slice(1).split("/");
   const star = parts.at(-1) === "*";
   if (star) parts.pop();
   const segments = parts.map((part) => {
@@ -118,27 +118,27 @@ function checkPath(what: string, text: unknown, accepted: string): asserts text 
  * Parses a host condition: a name, `*.` before a name for one or more labels in front, or an IP
  * address, IPv6 in brackets. The result is in lower case, without a dot at the end.
  */
-export function parseHostPattern(text: string): string {
+export function parseHostPattern(text: string, what = "host"): string {
   const accepted = "a host without port such as example.com, *.example.com, 192.0.2.1 or [::1]";
-  if (typeof text !== "string") refuse("host", text, "it is no text", accepted);
+  if (typeof text !== "string") refuse(what, text, "it is no text", accepted);
   const lower = text.toLowerCase().replace(/\.$/, "");
   if (lower.startsWith("[")) {
     const ip = lower.endsWith("]") ? parseIp(lower.slice(1, -1)) : undefined;
-    if (ip?.kind() !== "ipv6") refuse("host", text, "it is no IPv6 address", accepted);
+    if (ip?.kind() !== "ipv6") refuse(what, text, "it is no IPv6 address", accepted);
     return `[${ip.toString()}]`;
   }
   if (/\P{ASCII}/u.test(lower)) {
-    refuse("host", text, "it is not ASCII (write it in the xn-- form of IDNA)", accepted);
+    refuse(what, text, "it is not ASCII (write it in the xn-- form of IDNA)", accepted);
   }
-  if (/:\d*$/.test(lower)) refuse("host", text, "it has a port", accepted);
+  if (/:\d*$/.test(lower)) refuse(what, text, "it has a port", accepted);
   const name = lower.startsWith("*.") ? lower.slice(2) : lower;
   if (name.includes("*")) {
-    refuse("host", text, '"*" must be the whole first label, before a name', accepted);
+    refuse(what, text, '"*" must be the whole first label, before a name', accepted);
   }
-  if (name.length > MAX_HOST) refuse("host", text, `it has ${name.length} characters`, accepted);
+  if (name.length > MAX_HOST) refuse(what, text, `it has ${name.length} characters`, accepted);
   for (const label of name.split(".")) {
     if (!LABEL.test(label)) {
-      refuse("host", text, `the label ${quote(label)} is no host label`, accepted);
+      refuse(what, text, `the label ${quote(label)} is no host label`, accepted);
     }
   }
   return lower;
@@ -155,7 +155,7 @@ export function parseAuthority(what: string, text: string): string {
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65535)) {
     refuse(what, text, "the port is not 1 to 65535", accepted);
   }
-  const normal = parseHostPattern(host);
+  const normal = parseHostPattern(host, what);
   return port === undefined ? normal : `${normal}:${Number(port)}`;
 }
 
@@ -223,7 +223,8 @@ export function parseFullMethod(text: string): string {
 }
 
 /**
- * Compiles a regular expression (ECMAScript, `v` flag) that must match a whole value.
+ * Compiles a regular expression (ECMAScript) that must match a whole value. It has the `v` flag, or the
+ * `u` flag if only that accepts it: with `v`, the `/` of `[^/]` would have to be escaped.
  *
  * ECMAScript expressions backtrack: one such as `(a+)+` takes exponential time on some values. They
  * come from who runs the balancer, never from a client.
@@ -231,20 +232,23 @@ export function parseFullMethod(text: string): string {
  * @throws {TypeError} if it is empty, has more than {@linkcode MAX_REGEX} bytes, or does not compile.
  */
 export function compileRegex(source: string): RegExp {
-  const accepted = `an ECMAScript expression with the v flag of 1 to ${MAX_REGEX} bytes`;
+  const accepted = `an ECMAScript expression with the v or u flag of 1 to ${MAX_REGEX} bytes`;
   if (typeof source !== "string") refuse("regex", source, "it is no text", accepted);
   if (source === "") refuse("regex", source, "it is empty", accepted);
   const bytes = encoder.encode(source).length;
   if (bytes > MAX_REGEX) refuse("regex", source, `it has ${bytes} bytes`, accepted);
-  try {
-    // Alone first: `a)|(b` would become valid, and no longer anchored, inside the group.
-    new RegExp(source, "v");
-    return new RegExp(`^(?:${source})$`, "v");
-  } catch (error) {
-    // V8 repeats the expression before the reason: `Invalid regular expression: /(/v: Unterminated group`.
-    const reason = error instanceof Error ? error.message.replace(/^.*\/v: /s, "") : String(error);
-    return refuse("regex", source, reason, accepted);
+  let reason = "";
+  for (const flag of ["v", "u"]) {
+    try {
+      // Alone first: `a)|(b` would become valid, and no longer anchored, inside the group.
+      new RegExp(source, flag);
+      return new RegExp(`^(?:${source})$`, flag);
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+    }
   }
+  // V8 repeats the expression before the reason: `Invalid regular expression: /(/u: Unterminated group`.
+  return refuse("regex", source, reason.replace(/^.*\/u: /s, ""), accepted);
 }
 
 /**
@@ -257,11 +261,11 @@ export function formatRegex(regex: RegExp): string {
 }
 
 /**
- * The text that every value matched by a regular expression begins with, as far as that is plain to
- * see: up to the first operator, nothing if there are alternatives.
+ * The text that everything which {@linkcode compileRegex} matches by this source begins with, as far as that
+ * is plain to see: up to the first operator, nothing if there are alternatives.
  */
-export function literalBeginning(source: string): string {
-  if (hasAlternatives(source)) return "";
+export function literalBeginning(source: string, regex: RegExp): string {
+  if (hasAlternatives(source, regex.unicodeSets)) return "";
   let literal = "";
   let i = source.startsWith("^") ? 1 : 0;
   while (i < source.length) {
@@ -283,14 +287,14 @@ export function literalBeginning(source: string): string {
   return literal;
 }
 
-/** Whether a `|` stands outside all groups and classes. */
-function hasAlternatives(source: string): boolean {
+/** Whether a `|` stands outside all groups and classes; `nested` says whether classes can be nested. */
+function hasAlternatives(source: string, nested: boolean): boolean {
   let groups = 0;
   let classes = 0;
   for (let i = 0; i < source.length; i++) {
     const char = source[i];
     if (char === "\\") i++;
-    else if (char === "[") classes++;
+    else if (char === "[") classes = nested ? classes + 1 : 1;
     else if (char === "]") classes--;
     else if (classes > 0) continue;
     else if (char === "(") groups++;

@@ -16,7 +16,7 @@ export type PathMatch =
   | { readonly type: "prefix"; readonly value: string }
   /** The whole path; `:name` and `*` are literal here. */
   | { readonly type: "exact"; readonly value: string }
-  /** A regular expression (ECMAScript, `v` flag) that must match the whole path. */
+  /** A regular expression that must match the whole path: ECMAScript, `v` flag, or `u` if only that accepts it. */
   | { readonly type: "regex"; readonly value: string };
 
 /** A condition on a header field, a query parameter or a gRPC metadata key. */
@@ -24,7 +24,7 @@ export type ValueMatch =
   | { readonly name: string; readonly type: "exact"; readonly value: string }
   /** The name is there, whatever its value. */
   | { readonly name: string; readonly type: "present" }
-  /** A regular expression (ECMAScript, `v` flag) that must match the whole value. */
+  /** A regular expression that must match the whole value: ECMAScript, `v` flag, or `u` if only that accepts it. */
   | { readonly name: string; readonly type: "regex"; readonly value: string };
 
 /**

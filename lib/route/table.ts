@@ -146,7 +146,7 @@ export class RouteTable<T> {
   }
 
   #matchHost(host: string, lookup: Lookup): Found<RouteHit<T>> | undefined {
-    // RFC 9110, section 4.2.3 does not say so, but a dot at the end names the same host in the DNS.
+    // A dot at the end names the root and with it the same host (RFC 1034, section 3.1).
     if (host.endsWith(".")) host = host.slice(0, -1);
     const found = this.#hosts.size > 0 ? this.#hosts.get(host)?.match(lookup) : undefined;
     if (found !== undefined || this.#wildcards.size === 0) return found;

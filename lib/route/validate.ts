@@ -364,7 +364,7 @@ function list<V>(
   if (values.length > MAX_VALUES) {
     refuse(what, `${values.length} values`, "they are too many", `at most ${MAX_VALUES}`);
   }
-  const parsed = values.map(parse);
+  const parsed = values.map((value) => parse(value));
   if (keepRepeated) return parsed;
   return [...new Map(parsed.map((value) => [JSON.stringify(value), value])).values()];
 }
