@@ -30,7 +30,6 @@ export class ByteReader {
   readonly #duplex: Duplex;
   readonly #idleSize: number;
   #pending: Promise<boolean> | undefined;
-  #settled = true;
   /** The storage. */
   buffer: Uint8Array;
   /** Index of the first byte that is not consumed. */
@@ -71,37 +70,35 @@ export class ByteReader {
   fill(): Promise<boolean> {
     if (this.#pending !== undefined) return this.#pending;
     if (this.ended !== undefined) return NO_MORE;
-    this.#settled = false;
-    const pending = this.#read();
-    // A transport that throws at once has settled the read before there is a promise to keep.
-    if (!this.#settled) this.#pending = pending;
-    return pending;
-  }
-
-  async #read(): Promise<boolean> {
     if (this.start === this.end) this.start = this.end = 0;
     else if (this.end === this.buffer.length) {
       this.buffer.copyWithin(0, this.start, this.end);
       this.end -= this.start;
       this.start = 0;
     }
-    const into = this.end === 0 ? this.buffer : this.buffer.subarray(this.end);
-    let more = false;
-    try {
-      const count = await this.#duplex.read(into);
-      if (count === null || count === 0) this.ended = EOF;
-      else {
-        this.end += count;
-        this.bytesRead += count;
-        more = true;
-      }
-    } catch (error) {
-      this.ended = { type: "error", error };
-    }
-    this.#settled = true;
+    // Callbacks instead of an async function: an idle connection holds this for as long as it lives,
+    // and a suspended function takes 250 bytes more.
+    return this.#pending = this.#duplex
+      .read(this.end === 0 ? this.buffer : this.buffer.subarray(this.end))
+      .then(this.#onRead, this.#onError);
+  }
+
+  readonly #onRead = (count: number | null): boolean => {
+    if (count === null || count === 0) return this.#settle(EOF);
+    this.end += count;
+    this.bytesRead += count;
     this.#pending = undefined;
     this.watcher?.onReadSettled(this);
-    return more;
+    return true;
+  };
+
+  readonly #onError = (error: unknown): boolean => this.#settle({ type: "error", error });
+
+  #settle(ended: ReadEnd): boolean {
+    this.ended = ended;
+    this.#pending = undefined;
+    this.watcher?.onReadSettled(this);
+    return false;
   }
 
   /** Whether {@linkcode fill} needs a larger buffer first: see {@linkcode grow}. */

@@ -128,18 +128,19 @@ export class Listener {
       void this.#refuse(duplex);
       return;
     }
-    void this.#serve(duplex);
+    this.#serve(duplex);
   }
 
-  async #serve(duplex: Duplex): Promise<void> {
+  #serve(duplex: Duplex): void {
     const { metrics, accept } = this.#options;
     const served = accept(duplex);
     this.#connections.add(served);
     metrics.connectionsActive++;
-    await served.serve();
-    metrics.connectionsActive--;
-    this.#connections.delete(served);
-    if (this.#connections.size === 0) this.#idle?.();
+    void served.serve().then(() => {
+      metrics.connectionsActive--;
+      this.#connections.delete(served);
+      if (this.#connections.size === 0) this.#idle?.();
+    });
   }
 
   async #refuse(duplex: Duplex): Promise<void> {

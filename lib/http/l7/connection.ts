@@ -18,8 +18,8 @@ import type { Downstream, Scratch } from "./downstream.ts";
 import { Exchange } from "./exchange.ts";
 import { NO_ROUTE } from "./plan.ts";
 
-/** Bytes that an idle connection holds to read into. */
-const IDLE_BUFFER = 2048;
+/** Bytes that an idle connection holds to read into; a larger head grows the buffer while it lasts. */
+const IDLE_BUFFER = 1024;
 /** How long the rest of a refused request is read and thrown away before the socket is closed. */
 const LINGER_MS = 1000;
 /** The most that is thrown away. */
@@ -87,11 +87,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
       for (;;) {
         const end = await this.#readHead();
         if (end === undefined) break;
-        const exchange = this.#exchange = new Exchange(this);
-        this.#phase = "exchange";
-        const keep = await exchange.run(end);
-        this.#exchange = undefined;
-        if (!keep) break;
+        if (!await this.#answer(end)) break;
         if (this.#draining) break;
         this.reader.shrink();
       }
@@ -102,6 +98,13 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
       this.duplex.close();
       this.context.metrics.bytesReceived += this.reader.bytesRead;
     }
+  }
+
+  // Apart from the loop, whose frame would hold the last exchange for as long as the connection is idle.
+  #answer(end: number): Promise<boolean> {
+    this.#phase = "exchange";
+    this.#exchange = new Exchange(this);
+    return this.#exchange.run(end).finally(() => this.#exchange = undefined);
   }
 
   /** Ends the connection as soon as no request is under way. */

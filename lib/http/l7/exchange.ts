@@ -10,7 +10,7 @@ import { headBuffers } from "../../common/buffer_pool.ts";
 import { writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode, ProxyError, type Retry } from "../../common/errors.ts";
 import { makeRequestId } from "../../common/request_id.ts";
-import type { UpstreamStats } from "../../observe/metrics.ts";
+import type { RequestStats, UpstreamStats } from "../../observe/metrics.ts";
 import { getLogger } from "../../observe/logger.ts";
 import { encodeRequestHead } from "../h1/encode_request.ts";
 import { encodeInterim, encodeResponseHead } from "../h1/encode_response.ts";
@@ -61,6 +61,7 @@ export class Exchange {
   #bytesOut = 0;
   #route = NO_ROUTE;
   #backend: LiveBackend | undefined;
+  #series: RequestStats | undefined;
   #error: ErrorCode | "" = "";
   #logDraft: { target: string; host: string; userAgent: string; referer: string } | undefined;
   #requestId = "";
@@ -158,6 +159,9 @@ export class Exchange {
     }
     const plan = scratch.planner.plan(head, this.#connection.forwarding.client.scheme);
     if (plan.type === "proxy") return this.#proxy(plan, head);
+    if (plan.type === "bad_path") {
+      throw new ProxyError("bad_target", "downstream", "the path has dot segments");
+    }
     if (plan.type === "no_route") {
       throw new ProxyError("no_route", "downstream", "no route matches");
     }
@@ -192,6 +196,7 @@ export class Exchange {
   async #send(bytes: Uint8Array, status: number): Promise<void> {
     this.#status = status;
     this.#responded = true;
+    this.#openSeries();
     this.#wait = "relay";
     this.#connection.arm(this.#connection.context.timeouts.bodyStall);
     try {
@@ -293,6 +298,8 @@ export class Exchange {
     fresh: boolean,
   ): Promise<boolean> {
     this.#backend = backend;
+    this.#series = undefined;
+    this.#openSeries();
     const stats = this.#connection.context.metrics.upstream(backend.id);
     stats.attempts++;
     if (this.#attempts > 1) stats.retries++;
@@ -431,15 +438,20 @@ export class Exchange {
       reader.start = end;
       const goOn = head.status === 100 && this.#wait === "continue";
       // RFC 9110, section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
-      if (!this.#http10) await this.#write(out);
+      if (!this.#http10) await this.#pass(out);
       if (goOn) this.#startUpload();
     }
   }
 
   #headEnd = 0;
 
+  /** Sends the begin of the final answer, or a 101: from here on no other one is possible. */
   async #write(out: ByteWriter): Promise<void> {
     this.#responded = true;
+    await this.#pass(out);
+  }
+
+  async #pass(out: ByteWriter): Promise<void> {
     try {
       await writeAll(this.#connection.duplex, out.written);
       this.#bytesOut += out.at;
@@ -582,7 +594,7 @@ export class Exchange {
       this.#connection.duplex.close();
       return false;
     }
-    const keep = this.#keep && known.side === "upstream" && this.#uploaded;
+    const keep = this.#keep && this.#mayGoOn(known);
     try {
       const noBody = this.#method === "HEAD";
       await this.#send(
@@ -596,14 +608,29 @@ export class Exchange {
     }
   }
 
+  /**
+   * The series that this exchange is counted in. Asked for before anything is awaited: later, its route or
+   * backend may be gone, and the call would bring the series back for good.
+   */
+  #openSeries(): RequestStats {
+    return this.#series ??= this.#connection.context.metrics
+      .requests(this.#route, this.#backend?.id ?? "");
+  }
+
+  /** Whether an error leaves the connection fit for another request. */
+  #mayGoOn(error: ProxyError): boolean {
+    if (error.side === "upstream") return this.#uploaded;
+    // Routes are looked up in the same turn in which the head was parsed, so it is still there.
+    return error.code === "no_route" && this.#drained(this.#connection.scratch.request);
+  }
+
   #record(started: number): void {
     const { context, duplex } = this.#connection;
     const { metrics } = context;
     const seconds = (context.clock.now() - started) / 1000;
     this.#bytesIn += this.#transfer?.bytes ?? 0;
     metrics.bytesSent += this.#bytesOut;
-    metrics.requests(this.#route, this.#backend?.id ?? "")
-      .record(this.#status, seconds, this.#bytesIn, this.#bytesOut);
+    this.#openSeries().record(this.#status, seconds, this.#bytesIn, this.#bytesOut);
     if (this.#logDraft === undefined) return;
     context.accessLog!.write({
       ...this.#logDraft,

@@ -51,20 +51,38 @@ export function makeFetchHandler(
     const scheme = request.url.startsWith("https:") ? "https" : "http";
     const connection = new HttpConnection(server, own, scratch, scheme);
     void connection.serve();
+    const { signal } = request;
+    const exchange: Calling = {
+      from: client,
+      signal,
+      abort: () => connection.abort(),
+      end() {
+        signal.removeEventListener("abort", exchange.abort);
+        client.close();
+      },
+    };
+    signal.addEventListener("abort", exchange.abort);
     // What fails here is a request body that broke off; the engine sees it and says so.
-    const sending = send(request, client).catch(() => connection.abort());
-    const abort = () => connection.abort();
-    request.signal.addEventListener("abort", abort);
+    void send(request, client).catch(exchange.abort);
     try {
-      return await receive(client, request.method === "HEAD", own);
+      return await receive(exchange, request.method === "HEAD", own);
     } catch (error) {
-      client.close();
+      exchange.end();
       throw error;
-    } finally {
-      request.signal.removeEventListener("abort", abort);
-      void sending;
     }
   };
+}
+
+/** A call of the engine that is under way. */
+interface Calling {
+  /** Our end of the memory between the caller and the engine. */
+  readonly from: Duplex;
+  /** Ends it when the caller's client has gone. */
+  readonly signal: AbortSignal;
+  /** Tells the engine that its client has gone, so that the backend is not kept busy for nobody. */
+  abort(): void;
+  /** Frees what it holds, once the answer has been read. */
+  end(): void;
 }
 
 function peer(address: Deno.Addr | undefined): PeerAddress {
@@ -113,8 +131,12 @@ function encodeChunk(data: Uint8Array): Uint8Array {
   return chunk.subarray(0, start + data.length + 2);
 }
 
-async function receive(from: Duplex, noBody: boolean, context: HttpContext): Promise<Response> {
-  const reader = new ByteReader(from, bodyBuffers.size);
+async function receive(
+  exchange: Calling,
+  noBody: boolean,
+  context: HttpContext,
+): Promise<Response> {
+  const reader = new ByteReader(exchange.from, bodyBuffers.size);
   const head = new ResponseHead(context.limits);
   for (;;) {
     const end = head.parse(reader.buffer, reader.start, reader.end, noBody);
@@ -135,15 +157,15 @@ async function receive(from: Duplex, noBody: boolean, context: HttpContext): Pro
   const { status } = head;
   const transfer = new BodyTransfer(reader, head.framing, false);
   if (transfer.done) {
-    from.close();
+    exchange.end();
     return new Response(noBody || NULL_BODY.has(status) ? null : "", { status, headers });
   }
-  return new Response(makeStream(from, reader, transfer), { status, headers });
+  return new Response(makeStream(exchange, reader, transfer), { status, headers });
 }
 
 /** The body as a stream that reads from the engine only when it is read from. */
 function makeStream(
-  from: Duplex,
+  exchange: Calling,
   reader: ByteReader,
   transfer: BodyTransfer,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -154,19 +176,21 @@ function makeStream(
         transfer.copyTo(out);
         if (out.at > 0) controller.enqueue(out.written as Uint8Array<ArrayBuffer>);
         if (transfer.done) {
-          from.close();
+          exchange.end();
           controller.close();
           return;
         }
         if (out.at > 0) return;
         if (transfer.malformed !== undefined || !await reader.fill()) {
-          from.close();
+          exchange.end();
+          exchange.signal.throwIfAborted();
           throw new TypeError("the backend ended inside the response");
         }
       }
     },
     cancel() {
-      from.close();
+      exchange.abort();
+      exchange.end();
     },
   }, { highWaterMark: 0 });
 }

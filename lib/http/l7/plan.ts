@@ -10,6 +10,7 @@ import type { RouteHit } from "../../route/table.ts";
 import { redirectLocation, rewritePath } from "../../route/rewrite.ts";
 import { compileChanges, type CompiledChanges } from "../field_changes.ts";
 import type { RequestView } from "../message.ts";
+import { normalizePath } from "../path.ts";
 
 /** A request that goes to a backend. */
 export interface ProxyPlan {
@@ -35,12 +36,15 @@ export type Plan =
     readonly status: number;
     readonly location: string;
   }
-  | { readonly type: "no_route" };
+  | { readonly type: "no_route" }
+  /** The path has dot segments, so no route can be trusted to mean what the backend will serve. */
+  | { readonly type: "bad_path" };
 
 /** The route of requests that no route claims, in the log and the metrics. */
 export const NO_ROUTE = "-";
 
 const REFUSED: Plan = { type: "no_route" };
+const BAD_PATH: Plan = { type: "bad_path" };
 
 /** What planning sees of a request. */
 export interface PlanView extends RequestView {
@@ -80,7 +84,11 @@ export class Planner {
    */
   plan(view: PlanView, scheme: "http" | "https"): Plan {
     const registry = this.#registry;
-    const hit = registry.routeCount === 0 ? undefined : registry.match(view);
+    if (registry.routeCount === 0) return this.#spread;
+    const path = normalizePath(view.path);
+    if (path === undefined) return BAD_PATH;
+    if (path !== view.path) view = new NormalizedView(view, path);
+    const hit = registry.match(view);
     if (hit === undefined) return registry.spreads ? this.#spread : REFUSED;
     const live = hit.value;
     const { redirect } = live.route;
@@ -114,6 +122,41 @@ export class Planner {
       this.#prepared.set(live, prepared);
     }
     return prepared;
+  }
+}
+
+/** A request as routes see it when its path is spelt in an odd way; what is forwarded stays as it is. */
+class NormalizedView implements PlanView {
+  readonly #view: PlanView;
+  readonly path: string;
+
+  constructor(view: PlanView, path: string) {
+    this.#view = view;
+    this.path = path;
+  }
+
+  get method(): string {
+    return this.#view.method;
+  }
+
+  get query(): string {
+    return this.#view.query;
+  }
+
+  get host(): string {
+    return this.#view.host;
+  }
+
+  get authority(): string {
+    return this.#view.authority;
+  }
+
+  get grpc(): boolean {
+    return this.#view.grpc;
+  }
+
+  header(name: string): string | undefined {
+    return this.#view.header(name);
   }
 }
 
