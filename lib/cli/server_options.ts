@@ -1,0 +1,353 @@
+/**
+ * The options that the balancers have in common, and the library's options that they mean.
+ *
+ * @module
+ */
+
+import { parseListenAddress } from "../common/address.ts";
+import { parseTokenFile } from "../control/access.ts";
+import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
+import { DEFAULT_HTTP_TIMEOUTS } from "../http/l7/context.ts";
+import {
+  DEFAULT_CALLER_PORT,
+  DEFAULT_MAX_ATTEMPTS,
+  DEFAULT_POOL,
+  DEFAULT_SHUTDOWN,
+  type Limits,
+  type LoadBalancerOptions,
+  type ManagementOptions,
+  type Timeouts,
+} from "../load_balancer/options.ts";
+import { strategies, type StrategyName } from "../strategy/registry.ts";
+import {
+  flag,
+  inSection,
+  many,
+  negatedFlag,
+  one,
+  oneOf,
+  UsageError,
+  type Values,
+} from "./options.ts";
+import {
+  checkListen,
+  checkNetwork,
+  formatDuration,
+  parseBackend,
+  parseCount,
+  parseDuration,
+  parsePort,
+  parseSize,
+} from "./values.ts";
+
+/** Where balancers listen unless told otherwise. */
+export const DEFAULT_LISTEN = ":8080";
+
+/** The variable with the token of the management API. */
+export const TOKEN_VARIABLE = "LB_ADMIN_TOKEN";
+
+const STRATEGIES = Object.keys(strategies) as StrategyName[];
+
+/** Listening and balancing. */
+export const balanceOptions = {
+  listen: many(
+    "ADDR",
+    `where to listen: :port, host:port, [::1]:port or unix:/path (default ${DEFAULT_LISTEN})`,
+    checkListen,
+  ),
+  backend: many(
+    "ADDR[,weight=N]",
+    "a backend: host:port, http://…, https://… or unix:/path; there may be none, they can be added " +
+      "at run time",
+    parseBackend,
+  ),
+  strategy: oneOf(
+    "NAME",
+    `how a backend is picked: ${STRATEGIES.join(", ")} (default ${STRATEGIES[0]})`,
+    STRATEGIES,
+  ),
+  "ca-file": many(
+    "FILE",
+    "certificates in PEM that https backends may have, beside those of well-known authorities",
+    (text) => text,
+  ),
+};
+
+/** Management and the admin listener. */
+export const adminOptions = inSection("Management", {
+  admin: one(
+    "ADDR",
+    "open the admin listener there: management, /metrics, /healthz and /readyz",
+    checkListen,
+  ),
+  "admin-allow": many(
+    "CIDR",
+    "a network whose callers may manage without token; callers on this machine always may",
+    checkNetwork,
+  ),
+  "admin-token-file": one(
+    "FILE",
+    `a file with the token that lets anybody else manage (or the variable ${TOKEN_VARIABLE})`,
+    (text) => text,
+  ),
+  "admin-open-metrics": flag("let everybody who reaches the admin listener read /metrics"),
+});
+
+/** Management on the listeners themselves, for balancers that speak HTTP. */
+export const managementOptions = inSection("Management", {
+  management: negatedFlag("answer /lb/add and its kin on the admin listener only"),
+});
+
+/** Backends that register themselves without naming a port. */
+export const registerOptions = inSection("Management", {
+  "default-port": one(
+    "N",
+    `the port of a caller that registers itself without naming one (default ${DEFAULT_CALLER_PORT})`,
+    parsePort,
+  ),
+});
+
+/** Logs. */
+export const logOptions = inSection("Logs", {
+  "access-log": one(
+    "FILE",
+    "write a line per exchange to a file, or to standard output with -; SIGHUP opens the file again",
+    (text) => text,
+  ),
+  "access-log-format": oneOf("FORMAT", "json or combined (default json)", ["json", "combined"]),
+  "log-level": oneOf("LEVEL", "debug, info, warning or error (default info)", [
+    "debug",
+    "info",
+    "warning",
+    "error",
+  ]),
+  "log-format": oneOf("FORMAT", "text or json, on standard error (default text)", ["text", "json"]),
+});
+
+const TIMEOUTS = "Timeouts, as 500ms, 10s, 5m or 1h";
+
+function duration(help: string, fallback: number, min?: number) {
+  return one(
+    "TIME",
+    `${help} (default ${formatDuration(fallback)})`,
+    (text) => parseDuration(text, min),
+  );
+}
+
+/** Times that every balancer keeps. */
+export const commonTimeouts = inSection(TIMEOUTS, {
+  "connect-timeout": duration(
+    "opening a connection to a backend, TLS included",
+    DEFAULT_POOL.connectTimeout,
+  ),
+  "tunnel-idle-timeout": duration(
+    "silence in a tunnel, or in a connection at layer 4",
+    DEFAULT_HTTP_TIMEOUTS.tunnelIdle,
+  ),
+  "shutdown-timeout": duration("finishing what is under way after SIGTERM", DEFAULT_SHUTDOWN, 0),
+});
+
+/** Times of connections whose requests are read. */
+export const requestTimeouts = inSection(TIMEOUTS, {
+  "request-head-timeout": duration(
+    "from the first byte of a request to the end of its head",
+    DEFAULT_HTTP_TIMEOUTS.requestHead,
+  ),
+});
+
+/** Times of exchanges at layer 7. */
+export const exchangeTimeouts = inSection(TIMEOUTS, {
+  "idle-timeout": duration(
+    "a client connection waiting for its next request",
+    DEFAULT_HTTP_TIMEOUTS.idle,
+  ),
+  "body-stall-timeout": duration(
+    "either side neither sending nor taking a byte of a body",
+    DEFAULT_HTTP_TIMEOUTS.bodyStall,
+  ),
+  "response-timeout": duration(
+    "from the end of a request to the head of its response",
+    DEFAULT_HTTP_TIMEOUTS.response,
+  ),
+  "expect-continue-timeout": duration(
+    "a backend not answering Expect: 100-continue, before the body is sent anyway",
+    DEFAULT_HTTP_TIMEOUTS.expectContinue,
+  ),
+  "upstream-idle-timeout": duration(
+    "keeping an unused connection to a backend",
+    DEFAULT_POOL.idleTimeout,
+  ),
+  "pool-wait-timeout": duration(
+    "a request waiting for a free connection to its backend",
+    DEFAULT_POOL.waitTimeout,
+  ),
+});
+
+/** Limits that every balancer has. */
+export const commonLimits = inSection("Limits", {
+  "max-connections": one(
+    "N",
+    "client connections per listener (default: by the limit of open files)",
+    parseCount,
+  ),
+  "max-attempts": one(
+    "N",
+    `tries per request or connection, the first included (default ${DEFAULT_MAX_ATTEMPTS})`,
+    parseCount,
+  ),
+});
+
+/** Limits of exchanges at layer 7. */
+export const exchangeLimits = inSection("Limits", {
+  "max-upstream-connections": one(
+    "N",
+    `connections to one backend at a time (default ${DEFAULT_POOL.maxConnections})`,
+    parseCount,
+  ),
+  "max-waiting": one(
+    "N",
+    `requests that may wait for a connection to one backend (default ${DEFAULT_POOL.maxWaiting})`,
+    parseCount,
+  ),
+  "max-request-line-size": one(
+    "SIZE",
+    `bytes of a request line (default ${DEFAULT_HEAD_LIMITS.maxRequestLine})`,
+    parseSize,
+  ),
+  "max-field-size": one(
+    "SIZE",
+    `bytes of a header field (default ${DEFAULT_HEAD_LIMITS.maxFieldLine})`,
+    parseSize,
+  ),
+  "max-head-size": one(
+    "SIZE",
+    `bytes of the whole head of a message (default ${DEFAULT_HEAD_LIMITS.maxHead})`,
+    parseSize,
+  ),
+  "max-fields": one(
+    "N",
+    `header fields of a message (default ${DEFAULT_HEAD_LIMITS.maxFields})`,
+    parseCount,
+  ),
+});
+
+const everyOption = {
+  ...balanceOptions,
+  ...adminOptions,
+  ...managementOptions,
+  ...registerOptions,
+  ...logOptions,
+  ...commonTimeouts,
+  ...requestTimeouts,
+  ...exchangeTimeouts,
+  ...commonLimits,
+  ...exchangeLimits,
+};
+
+/** The values of all of these options; a command has some of them. */
+export type ServerValues = Partial<Values<typeof everyOption>>;
+
+/**
+ * What the options mean to the library, but for the access log.
+ *
+ * @throws {UsageError} when a file that an option names cannot be read or is not what it should be.
+ */
+export function toLoadBalancerOptions(values: ServerValues): LoadBalancerOptions {
+  return defined<LoadBalancerOptions>({
+    backends: values.backend,
+    strategy: values.strategy,
+    caCerts: values["ca-file"]?.map(readCertificates),
+    timeouts: toTimeouts(values),
+    limits: toLimits(values),
+    management: toManagement(values),
+  });
+}
+
+/** Where the balancer is to listen. */
+export function listenAddresses(values: ServerValues): readonly string[] {
+  const { listen = [] } = values;
+  return listen.length === 0 ? [DEFAULT_LISTEN] : listen;
+}
+
+/** Where the admin listener is to be, if there is to be one. */
+export function adminAddress(values: ServerValues) {
+  return values.admin === undefined ? undefined : parseListenAddress(values.admin);
+}
+
+function toTimeouts(values: ServerValues): Timeouts {
+  return defined<Timeouts>({
+    connect: values["connect-timeout"],
+    requestHead: values["request-head-timeout"],
+    idle: values["idle-timeout"],
+    bodyStall: values["body-stall-timeout"],
+    response: values["response-timeout"],
+    expectContinue: values["expect-continue-timeout"],
+    tunnelIdle: values["tunnel-idle-timeout"],
+    upstreamIdle: values["upstream-idle-timeout"],
+    poolWait: values["pool-wait-timeout"],
+    shutdown: values["shutdown-timeout"],
+  });
+}
+
+function toLimits(values: ServerValues): Limits {
+  return defined<Limits>({
+    maxConnections: values["max-connections"],
+    maxUpstreamConnections: values["max-upstream-connections"],
+    maxWaiting: values["max-waiting"],
+    maxAttempts: values["max-attempts"],
+    maxRequestLine: values["max-request-line-size"],
+    maxFieldLine: values["max-field-size"],
+    maxHead: values["max-head-size"],
+    maxFields: values["max-fields"],
+  });
+}
+
+function toManagement(values: ServerValues): ManagementOptions {
+  return defined<ManagementOptions>({
+    onListeners: values.management,
+    allow: values["admin-allow"],
+    token: readToken(values["admin-token-file"]),
+    defaultPort: values["default-port"],
+  });
+}
+
+/**
+ * The token in the file, or else in the variable of the environment; an empty variable counts as none.
+ *
+ * @throws {UsageError} when the file cannot be read, or the token is not acceptable.
+ */
+export function readToken(file: string | undefined): string | undefined {
+  const variable = Deno.env.get(TOKEN_VARIABLE);
+  if (file === undefined && !variable) return undefined;
+  const source = file === undefined ? TOKEN_VARIABLE : `--admin-token-file ${file}`;
+  const text = file === undefined ? variable! : readFile("admin-token-file", file);
+  try {
+    return parseTokenFile(text);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(`${source}: ${error.message}`);
+  }
+}
+
+function readCertificates(file: string): string {
+  const text = readFile("ca-file", file);
+  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
+    throw new UsageError(`--ca-file ${file} has no certificate; accepted is PEM`);
+  }
+  return text;
+}
+
+function readFile(option: string, file: string): string {
+  try {
+    return Deno.readTextFileSync(file);
+  } catch (error) {
+    throw new UsageError(
+      `--${option} ${file} cannot be read: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+/** The object without what is not there. */
+function defined<T extends object>(object: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,327 @@
+/**
+ * The admin listener: management, metrics and the state of one balancer, apart from its traffic.
+ *
+ * | path                                | answer                                          | who      |
+ * | ----------------------------------- | ----------------------------------------------- | -------- |
+ * | `/lb/add`, `/lb/backends`, …        | management                                      | policy   |
+ * | `/metrics`                          | Prometheus text                                 | policy * |
+ * | `/healthz`                          | 200 while the process works                     | everyone |
+ * | `/readyz`                           | 200 while a backend is active, 503 otherwise    | everyone |
+ *
+ * "Policy" is the access policy of the balancer: callers on this machine or in an allowed network, and
+ * bearers of the token. * With `openMetrics`, metrics are for everyone who reaches the port: they name
+ * the addresses of backends, so they are not by default.
+ *
+ * @module
+ */
+
+import type { BackendInfo } from "./model.ts";
+import type { Address } from "../common/address.ts";
+import type { PeerAddress } from "../common/duplex.ts";
+import { describeError } from "../common/errors.ts";
+import { VERSION } from "../common/version.ts";
+import { getLogger } from "../observe/logger.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { GaugeFamily, PrometheusExporter } from "../observe/prometheus.ts";
+import type { ManagementApi } from "./http_api.ts";
+import type { Management } from "./management.ts";
+import { json, problemResponse } from "./responses.ts";
+
+/** What an {@linkcode AdminServer} needs of a balancer. */
+export interface AdminSubject {
+  /** The name under which the balancer counts. */
+  readonly name: string;
+  /** Its backends and routes. */
+  readonly management: Management;
+  /** Answers management requests. */
+  readonly managementApi: ManagementApi;
+  /** Its counters. */
+  readonly metrics: Metrics;
+}
+
+/** How an {@linkcode AdminServer} is made. */
+export interface AdminOptions {
+  /** Where to listen; port 0 lets the system choose. */
+  readonly address: Address;
+  /** Let everyone who reaches the port read the metrics. Default `false`. */
+  readonly openMetrics?: boolean;
+  /** How long {@linkcode AdminServer.shutdown} waits for answers under way, in milliseconds. Default 5,000. */
+  readonly grace?: number;
+}
+
+/** How long the listener is left alone after it failed, in milliseconds. */
+const PAUSE_MS = 200;
+const DEFAULT_GRACE = 5_000;
+
+const INDEX = `lb: the admin listener
+
+  POST   /lb/add                    add a backend
+  GET    /lb/backends               list the backends
+  GET    /lb/backends/{id}          show one, by id or address
+  PATCH  /lb/backends/{id}          {"weight": N}
+  POST   /lb/backends/{id}/drain    pick it no more
+  DELETE /lb/backends/{id}          remove it
+  GET    /lb/routes                 list the routes
+  GET    /lb/routes/{id}            show one
+  DELETE /lb/routes/{id}            remove it
+  GET    /metrics                   metrics for Prometheus
+  GET    /healthz                   whether the process works
+  GET    /readyz                    whether requests can be served
+`;
+
+const log = getLogger("admin");
+
+/** Listens, and listens again when the runtime's server ends for want of descriptors. */
+export class AdminServer {
+  readonly #subject: AdminSubject;
+  readonly #options: AdminOptions;
+  readonly #finished: Promise<void>;
+  /** Where it listens, with the port that the system chose. */
+  readonly addr: Deno.Addr;
+  readonly #abort = new AbortController();
+  readonly #answers = new Set<Promise<void>>();
+  #server: Deno.HttpServer;
+  #exporter: Promise<PrometheusExporter> | undefined;
+  #draining = false;
+  #shutdown: Promise<void> | undefined;
+  #wake: (() => void) | undefined;
+
+  /**
+   * Begins to listen.
+   *
+   * @throws {Deno.errors.AddrInUse} When the address is taken, and what else `Deno.serve` throws.
+   */
+  constructor(subject: AdminSubject, options: AdminOptions) {
+    this.#subject = subject;
+    this.#options = options;
+    this.#server = this.#listen(options.address);
+    this.addr = this.#server.addr;
+    this.#finished = this.#supervise();
+  }
+
+  /** Resolves when it has ended. */
+  get finished(): Promise<void> {
+    return this.#finished;
+  }
+
+  /** Says from now on that the balancer is not ready: it is about to end. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Lets answers under way finish for a while, then ends. */
+  shutdown(): Promise<void> {
+    return this.#shutdown ??= this.#end();
+  }
+
+  async #end(): Promise<void> {
+    this.#draining = true;
+    this.#wake?.();
+    const expired = Promise.withResolvers<void>();
+    const timer = setTimeout(expired.resolve, this.#options.grace ?? DEFAULT_GRACE);
+    await Promise.race([Promise.all(this.#answers), expired.promise]);
+    clearTimeout(timer);
+    // Not `shutdown()` of the runtime's server: it waits without bound for clients that never end their
+    // request, and once it was called, aborting throws where nobody can catch it.
+    this.#abort.abort();
+    await this.#finished;
+  }
+
+  #listen(address: Address): Deno.HttpServer {
+    const options = { signal: this.#abort.signal, onListen: () => {} };
+    const handler = (request: Request, info: Deno.ServeHandlerInfo<Deno.Addr>) => {
+      this.#track(info.completed);
+      return this.#answer(request, peerOf(info.remoteAddr));
+    };
+    return address.transport === "unix"
+      ? Deno.serve({ ...options, path: address.path }, handler)
+      : Deno.serve({ ...options, hostname: address.host, port: address.port }, handler);
+  }
+
+  /** Keeps an answer in mind until it is sent, or its client has gone. */
+  #track(completed: Promise<void>): void {
+    const answer: Promise<void> = completed.catch(() => {
+      // The client has gone, and with it whatever could be told.
+    }).then(() => void this.#answers.delete(answer));
+    this.#answers.add(answer);
+  }
+
+  // Out of descriptors, `finished` of `Deno.serve` rejects and the port is closed.
+  async #supervise(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#server.finished;
+      } catch (error) {
+        log.warning("the admin listener failed; it is started again", {
+          error: describeError(error),
+        });
+      }
+      while (this.#shutdown === undefined) {
+        await this.#pause();
+        if (this.#restart()) break;
+      }
+      if (this.#shutdown !== undefined) return;
+    }
+  }
+
+  #restart(): boolean {
+    if (this.#shutdown !== undefined) return false;
+    const { address } = this.#options;
+    const { addr } = this;
+    try {
+      this.#server = this.#listen(
+        address.transport === "tcp" && addr.transport === "tcp"
+          ? { ...address, port: addr.port }
+          : address,
+      );
+      log.info("the admin listener works again");
+      return true;
+    } catch (error) {
+      log.debug("the admin listener could not be started", { error: describeError(error) });
+      return false;
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, PAUSE_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async #answer(request: Request, remote: PeerAddress): Promise<Response> {
+    const { managementApi } = this.#subject;
+    const { pathname } = new URL(request.url);
+    if (managementApi.claims(pathname)) return await managementApi.handle(request, remote);
+    const answer = this.#find(pathname, request, remote);
+    if (answer === undefined) {
+      return problemResponse(404, "not_found", "There is nothing here; see / for what there is.");
+    }
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      const response = problemResponse(405, "method_not_allowed", "Only GET is possible here.");
+      response.headers.set("Allow", "GET, HEAD");
+      return response;
+    }
+    try {
+      return await answer();
+    } catch (error) {
+      log.error("an admin request failed", { path: pathname, error: describeError(error) });
+      return problemResponse(500, "internal", "The load balancer failed.");
+    }
+  }
+
+  #find(
+    path: string,
+    request: Request,
+    remote: PeerAddress,
+  ): (() => Response | Promise<Response>) | undefined {
+    switch (path) {
+      case "/":
+        return () => new Response(INDEX, { headers: { "Content-Type": "text/plain" } });
+      case "/healthz":
+        return () => json(200, { status: "ok" });
+      case "/readyz":
+        return () => this.#readiness();
+      case "/metrics":
+        return () => this.#metrics(request, remote);
+      default:
+        return undefined;
+    }
+  }
+
+  #readiness(): Response {
+    const { management } = this.#subject;
+    const { active, draining } = countStates(management.listBackends());
+    const reason = this.#draining
+      ? "the balancer is shutting down"
+      : active === 0
+      ? "no backend is active"
+      : undefined;
+    return json(reason === undefined ? 200 : 503, {
+      status: reason === undefined ? "ready" : "not ready",
+      reason,
+      backends: { active, draining },
+      routes: management.routeCount,
+    });
+  }
+
+  async #metrics(request: Request, remote: PeerAddress): Promise<Response> {
+    const { managementApi, management, metrics, name } = this.#subject;
+    if (this.#options.openMetrics !== true) {
+      const refusal = managementApi.authorize(request, remote);
+      if (refusal !== undefined) return refusal;
+    }
+    const exporter = await this.#loadExporter();
+    const listener = metrics.listener(name);
+    for (const { id, connections } of management.listBackends()) {
+      listener.upstream(id).idle = connections.idle;
+    }
+    return new Response(await exporter.render(), {
+      headers: { "Content-Type": exporter.contentType, "Cache-Control": "no-store" },
+    });
+  }
+
+  async #loadExporter(): Promise<PrometheusExporter> {
+    try {
+      return await (this.#exporter ??= this.#makeExporter());
+    } catch (error) {
+      // Loading needs a descriptor, and there may be one at the next scrape.
+      this.#exporter = undefined;
+      throw error;
+    }
+  }
+
+  async #makeExporter(): Promise<PrometheusExporter> {
+    const { PrometheusExporter } = await import("../observe/prometheus.ts");
+    const { metrics, management } = this.#subject;
+    return new PrometheusExporter(metrics, {
+      version: VERSION,
+      gauges: () => describeGauges(management),
+    });
+  }
+}
+
+function describeGauges(management: Management): GaugeFamily[] {
+  const backends = management.listBackends();
+  const states = Object.entries(countStates(backends));
+  return [
+    {
+      name: "lb_backends",
+      help: "Backends by state.",
+      samples: states.map(([state, value]) => ({ labels: { state }, value })),
+    },
+    {
+      name: "lb_backend_info",
+      help: "Always 1; the labels tell the address of each backend.",
+      samples: backends.map(({ id, addr }) => ({ labels: { backend: id, addr }, value: 1 })),
+    },
+    {
+      name: "lb_backend_in_flight",
+      help: "Requests, or connections at layer 4, that a backend serves now.",
+      samples: backends.map(({ id, in_flight }) => ({
+        labels: { backend: id },
+        value: in_flight,
+      })),
+    },
+    { name: "lb_routes", help: "Routes.", samples: [{ value: management.routeCount }] },
+  ];
+}
+
+function countStates(backends: Iterable<BackendInfo>): { active: number; draining: number } {
+  let active = 0;
+  let draining = 0;
+  for (const { state } of backends) {
+    if (state === "active") active++;
+    else if (state === "draining") draining++;
+  }
+  return { active, draining };
+}
+
+function peerOf(addr: Deno.Addr): PeerAddress {
+  return addr.transport === "tcp" || addr.transport === "udp"
+    ? { hostname: addr.hostname, port: addr.port }
+    : { hostname: "unix", port: 0 };
+}
