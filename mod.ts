@@ -1,7 +1,7 @@
 /**
  * A load balancer for HTTP at layer 4 (per connection) and layer 7 (per request), as a library.
  *
- * @example Two backends behind one port, and routes to one of them
+ * @example Two backends behind one port, and a route to one of them
  * ```ts
  * import { HttpL7, RouteBuilder } from "@atlastore/lb";
  *
@@ -24,19 +24,44 @@ export {
   type Retry,
   type Side,
 } from "./lib/common/errors.ts";
+export { type AdminOptions, AdminServer } from "./lib/control/admin.ts";
+export { ManagementApi } from "./lib/control/http_api.ts";
+export { Management } from "./lib/control/management.ts";
+export { ManagementError, type ManagementErrorCode } from "./lib/control/management_error.ts";
+export type { Conditions, ValuesByName } from "./lib/control/conditions.ts";
+export type * from "./lib/control/model.ts";
+export type { ForwardedMode } from "./lib/http/forwarded.ts";
+export type { LocalHandler } from "./lib/http/l7/context.ts";
 export {
-  HttpL4,
-  HttpL7,
-  type HttpL7Options,
-  type Limits,
-  type LoadBalancerOptions,
-  type ManagementOptions,
-  type Server,
-  type StartOptions,
-  TcpL4,
-  type Timeouts,
-} from "./lib/load_balancer.ts";
-export { RouteBuilder } from "./lib/route/builder.ts";
+  type Address,
+  parseListenAddress,
+  type Scheme,
+  type TcpAddress,
+  type UnixAddress,
+} from "./lib/common/address.ts";
+export type { PeerAddress } from "./lib/common/duplex.ts";
+export type { HeadLimits } from "./lib/http/h1/limits.ts";
+export { HttpL4, HttpL7, LoadBalancer, TcpL4 } from "./lib/load_balancer.ts";
+export type {
+  HttpL7Options,
+  Limits,
+  LoadBalancerOptions,
+  ManagementOptions,
+  Server,
+  StartOptions,
+  Timeouts,
+} from "./lib/load_balancer/options.ts";
+export {
+  AccessLog,
+  type AccessLogOptions,
+  type AccessRecord,
+  type ByteSink,
+  FileSink,
+  fileSink,
+  stdoutSink,
+} from "./lib/observe/access_log.ts";
+export { ListenerMetrics, Metrics, RequestStats, UpstreamStats } from "./lib/observe/metrics.ts";
+export { RouteBuilder, type TargetOptions } from "./lib/route/builder.ts";
 export type {
   FieldChanges,
   PathMatch,
@@ -49,3 +74,4 @@ export type {
 } from "./lib/route/route.ts";
 /** Balancing strategies, usable alone. */
 export * as strategy from "./lib/strategy/mod.ts";
+export type { StrategyName } from "./lib/strategy/registry.ts";

@@ -23,8 +23,9 @@ export type Connect = (address: Address, options: ConnectOptions) => Promise<Dup
 /**
  * Connects over TCP, TLS (`https`, `grpcs`) or a Unix socket.
  *
- * @throws {ProxyError} `connect_refused`, `connect_timeout` or `connect_failed`; none of them has sent
- * a byte of a request, so each may be tried elsewhere.
+ * @throws {ProxyError} `connect_refused`, `connect_timeout`, `connect_failed` or, when the certificate
+ * is not good or the handshake fails otherwise, `tls_failed`; none of them has sent a byte of a request,
+ * so each may be tried elsewhere.
  */
 export async function connect(address: Address, options: ConnectOptions): Promise<Duplex> {
   const expired = new AbortController();
@@ -33,7 +34,7 @@ export async function connect(address: Address, options: ConnectOptions): Promis
     ? expired.signal
     : AbortSignal.any([expired.signal, options.signal]);
   try {
-    return new ConnDuplex(await open(address, options, signal));
+    return await open(address, options, signal);
   } catch (error) {
     const where = formatAddress(address);
     if (expired.signal.aborted) {
@@ -44,6 +45,7 @@ export async function connect(address: Address, options: ConnectOptions): Promis
         { retry: "safe", cause: error },
       );
     }
+    if (error instanceof ProxyError) throw error;
     const refused = error instanceof Deno.errors.ConnectionRefused;
     throw new ProxyError(
       refused ? "connect_refused" : "connect_failed",
@@ -60,14 +62,25 @@ async function open(
   address: Address,
   options: ConnectOptions,
   signal: AbortSignal,
-): Promise<Deno.Conn> {
+): Promise<Duplex> {
   if (address.transport === "unix") {
-    return await Deno.connect({ transport: "unix", path: address.path });
+    return new ConnDuplex(await Deno.connect({ transport: "unix", path: address.path }));
   }
   const conn = await Deno.connect({ hostname: address.host, port: address.port, signal });
-  if (address.scheme !== "https" && address.scheme !== "grpcs") return conn;
-  conn.setNoDelay(true);
-  return await handshake(conn, address.host, options.caCerts, signal);
+  const duplex = new ConnDuplex(conn);
+  if (address.scheme !== "https" && address.scheme !== "grpcs") return duplex;
+  try {
+    return await handshake(conn, address.host, options.caCerts, signal);
+  } catch (error) {
+    duplex.close();
+    if (signal.aborted) throw error;
+    throw new ProxyError(
+      "tls_failed",
+      "upstream",
+      `no TLS connection to ${formatAddress(address)}`,
+      { retry: "safe", cause: error },
+    );
+  }
 }
 
 async function handshake(
@@ -75,21 +88,22 @@ async function handshake(
   hostname: string,
   caCerts: readonly string[] | undefined,
   signal: AbortSignal,
-): Promise<Deno.TlsConn> {
+): Promise<Duplex> {
   const tls = await Deno.startTls(conn, {
     hostname,
     alpnProtocols: ["http/1.1"],
     ...(caCerts === undefined ? {} : { caCerts: [...caCerts] }),
   });
-  const close = () => tls.close();
+  const duplex = new ConnDuplex(tls);
+  const close = () => duplex.close();
   signal.addEventListener("abort", close);
   try {
     signal.throwIfAborted();
     await tls.handshake();
     signal.throwIfAborted();
-    return tls;
+    return duplex;
   } catch (error) {
-    if (!signal.aborted) close();
+    close();
     throw error;
   } finally {
     signal.removeEventListener("abort", close);

@@ -41,9 +41,12 @@ export async function writeAll(duplex: Duplex, bytes: Uint8Array): Promise<void>
   while (written < bytes.length) written += await duplex.write(bytes.subarray(written));
 }
 
+/** How a listener on `[::]` sees IPv4 peers (RFC 4291, section 2.5.5.2); they are shown as they are. */
+const MAPPED = /^::ffff:(?=\d+\.)/;
+
 function peerAddress(address: Deno.Addr): PeerAddress {
   return address.transport === "tcp"
-    ? { hostname: address.hostname, port: address.port }
+    ? { hostname: address.hostname.replace(MAPPED, ""), port: address.port }
     : { hostname: "unix", port: 0 };
 }
 

@@ -52,6 +52,7 @@ export type ErrorCode =
   | "connect_refused"
   | "connect_timeout"
   | "connect_failed"
+  | "tls_failed"
   | "upstream_closed"
   | "upstream_reset"
   | "upstream_timeout"

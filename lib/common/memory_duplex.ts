@@ -59,6 +59,13 @@ class Pipe {
     this.#reader = undefined;
   }
 
+  /** Nothing more will be written, and what is being written is not, as far as nobody has read it. */
+  abandon(): void {
+    this.#writer?.reject(new Deno.errors.Interrupted("the duplex was closed"));
+    this.#writer = undefined;
+    this.end();
+  }
+
   /** Nothing more will be read. */
   break(): void {
     this.#broken = true;
@@ -102,7 +109,7 @@ class MemoryDuplex implements Duplex {
   }
 
   close(): void {
-    this.#outgoing.end();
+    this.#outgoing.abandon();
     this.#incoming.break();
   }
 }

@@ -16,7 +16,7 @@ export interface Client {
   readonly scheme: "http" | "https";
 }
 
-/** What one connection's requests are told the backend about; made once per connection. */
+/** What backends are told of the client of one connection; made once per connection. */
 export interface Forwarding {
   /** The mode. */
   readonly mode: ForwardedMode;
@@ -24,34 +24,26 @@ export interface Forwarding {
   readonly trusted: boolean;
   /** The client. */
   readonly client: Client;
-  /** The element of `Forwarded` for this hop without its host. */
-  readonly element: string;
+  /** The authority for a request that names none (HTTP/1.0): the one the client reached. */
+  readonly authority: string;
 }
 
 /**
  * A node of `Forwarded`: RFC 7239, section 6: "Note that an IPv6 address is always enclosed in square
- * brackets", and then the colon needs quotes.
+ * brackets", and then the colon needs quotes. A peer without an IP address is `unknown`.
  */
 function forwardedNode(address: string): string {
   if (address.includes(":")) return `"[${address}]"`;
-  return /^[\w.]+$/.test(address) ? address : "unknown";
+  return /^[\d.]+$/.test(address) ? address : "unknown";
 }
 
-/** What is told of the requests of one connection. */
-export function makeForwarding(
-  mode: ForwardedMode,
-  client: Client,
-  trusted: boolean,
-): Forwarding {
-  return {
-    mode,
-    trusted,
-    client,
-    element: `for=${forwardedNode(client.address)};proto=${client.scheme}`,
-  };
+/** The element of `Forwarded` for this hop. */
+export function forwardedElement(client: Client, authority: string): string {
+  const element = `for=${forwardedNode(client.address)};proto=${client.scheme}`;
+  return authority === "" ? element : `${element};host=${forwardedHost(authority)}`;
 }
 
 /** A host as a value of `Forwarded`, quoted where it is no token. */
-export function forwardedHost(host: string): string {
+function forwardedHost(host: string): string {
   return /^[\w.-]+$/.test(host) ? host : `"${host}"`;
 }

@@ -7,6 +7,7 @@
 import { STATUS_TEXT } from "@std/http";
 import type { ErrorCode } from "../common/errors.ts";
 import { latin1 } from "./h1/chars.ts";
+import { httpDate } from "./http_date.ts";
 
 /** What a client is told of an error. */
 export interface Answer {
@@ -58,6 +59,7 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
   connect_refused: { status: 502, detail: "The backend refuses connections." },
   connect_timeout: { status: 504, detail: "The backend did not accept a connection in time." },
   connect_failed: { status: 502, detail: "The backend cannot be reached." },
+  tls_failed: { status: 502, detail: "No TLS connection to the backend could be made." },
   upstream_closed: { status: 502, detail: "The backend closed the connection without an answer." },
   upstream_reset: { status: 502, detail: "The backend reset the connection." },
   upstream_timeout: { status: 504, detail: "The backend did not answer in time." },
@@ -104,7 +106,7 @@ export function encodeResponse(response: LocalResponse): Uint8Array {
   let text = `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? ""}\r\n`;
   for (const [name, value] of response.fields) text += `${name}: ${value}\r\n`;
   // RFC 9110, section 6.6.1: "An origin server with a clock […] MUST generate a Date header field".
-  text += `Date: ${new Date().toUTCString()}\r\n`;
+  text += `Date: ${httpDate()}\r\n`;
   if (status !== 204 && status !== 304) text += `Content-Length: ${body.length}\r\n`;
   if (response.close) text += "Connection: close\r\n";
   const head = latin1(text + "\r\n");

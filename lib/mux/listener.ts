@@ -8,6 +8,7 @@ import { ConnDuplex, type Duplex } from "../common/duplex.ts";
 import { describeError } from "../common/errors.ts";
 import { getLogger } from "../observe/logger.ts";
 import type { ListenerMetrics } from "../observe/metrics.ts";
+import { removeSocket } from "./unix_socket.ts";
 
 /** A connection that is being served. */
 export interface Served {
@@ -48,7 +49,7 @@ export class Listener {
   readonly #listener: Deno.Listener;
   readonly #connections = new Set<Served>();
   readonly #loop: Promise<void>;
-  #refusing = 0;
+  readonly #refusing = new Set<Duplex>();
   #closed = false;
   #complained = false;
   #wake: (() => void) | undefined;
@@ -145,11 +146,11 @@ export class Listener {
 
   async #refuse(duplex: Duplex): Promise<void> {
     const { busy } = this.#options;
-    if (busy === undefined || this.#refusing >= MAX_REFUSING) {
+    if (busy === undefined || this.#closed || this.#refusing.size >= MAX_REFUSING) {
       duplex.close();
       return;
     }
-    this.#refusing++;
+    this.#refusing.add(duplex);
     const timer = setTimeout(() => duplex.close(), REFUSE_MS);
     try {
       await duplex.write(busy);
@@ -162,7 +163,7 @@ export class Listener {
     } finally {
       clearTimeout(timer);
       duplex.close();
-      this.#refusing--;
+      this.#refusing.delete(duplex);
     }
   }
 
@@ -170,11 +171,13 @@ export class Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    const { address } = this.#options;
+    // The runtime leaves the file of a Unix socket behind, and nobody could listen there again. It goes
+    // first: once the socket is closed, the file may be that of a successor.
+    if (address.transport === "unix") removeSocket(address.path);
     this.#listener.close();
     this.#wake?.();
-    const { address } = this.#options;
-    // The runtime leaves the file of a Unix socket behind, and nobody could listen there again.
-    if (address.transport === "unix") Deno.removeSync(address.path);
+    for (const duplex of this.#refusing) duplex.close();
   }
 
   /**

@@ -11,17 +11,14 @@ import type { ByteSink } from "./byte_sink.ts";
 import { getLogger } from "./logger.ts";
 
 export { type AccessRecord, formatCombined, formatJson } from "./access_format.ts";
-export { FileSink, fileSink, stdoutSink } from "./byte_sink.ts";
-
-/** Where an access log writes to; {@linkcode fileSink} and {@linkcode stdoutSink} make one. */
-export type AccessSink = ByteSink;
+export { type ByteSink, FileSink, fileSink, stdoutSink } from "./byte_sink.ts";
 
 /** What {@linkcode AccessLog} needs. */
 export interface AccessLogOptions {
   /** `json` for one object per line, `combined` for Apache's format. */
   readonly format: "json" | "combined";
   /** Where the lines go. The log calls it one write at a time and closes it at the end. */
-  readonly sink: AccessSink;
+  readonly sink: ByteSink;
   /** Most bytes that wait for the sink, 8 MiB unless given; records on top are dropped. */
   readonly maxQueued?: number;
   /**
@@ -62,7 +59,7 @@ class Limit {
 /** Writes records to a sink in the background. */
 export class AccessLog {
   readonly #format: (record: AccessRecord) => string;
-  readonly #sink: AccessSink;
+  readonly #sink: ByteSink;
   readonly #maxQueued: number;
   readonly #encoder = new TextEncoder();
   readonly #overflowLimit: Limit;

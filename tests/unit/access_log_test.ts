@@ -12,7 +12,7 @@ import fc from "fast-check";
 import {
   AccessLog,
   type AccessRecord,
-  type AccessSink,
+  type ByteSink,
   fileSink,
   formatCombined,
   formatJson,
@@ -41,7 +41,7 @@ const sample: AccessRecord = {
 };
 
 /** Collects what is written; each write waits for `gate` and fails while `failing` is set. */
-class MemorySink implements AccessSink {
+class MemorySink implements ByteSink {
   readonly #decoder = new TextDecoder();
   text = "";
   writes = 0;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { CompiledChanges } from "../field_changes.ts";
-import { forwardedHost, type Forwarding } from "../forwarded.ts";
+import { forwardedElement, type Forwarding } from "../forwarded.ts";
 import { ascii } from "./chars.ts";
 import { type FieldTable, Known } from "./fields.ts";
 import type { RequestHead } from "./request.ts";
@@ -18,8 +18,6 @@ export interface RequestEncoding {
   readonly requestId: string;
   /** Path and query, when they are not those of the request. */
   readonly target: string | undefined;
-  /** The authority for a request that names none (HTTP/1.0): the one the client reached. */
-  readonly defaultAuthority: string;
   /** Changes that the route asks for. */
   readonly changes: CompiledChanges | undefined;
   /** The name that we are known by in Via, or `undefined` to leave it out. */
@@ -32,6 +30,7 @@ const CONTENT_LENGTH = ascii("Content-Length: ");
 const CONNECTION_UPGRADE = ascii("Connection: upgrade\r\nUpgrade: ");
 const TE_TRAILERS = ascii("Connection: TE\r\nTE: trailers\r\n");
 const HOST = "host";
+const REQUEST_ID = "x-request-id";
 
 /** Known fields that are never copied: they end at this hop, or are written anew. */
 const NEVER_COPIED: Uint8Array = flags(
@@ -45,6 +44,7 @@ const NEVER_COPIED: Uint8Array = flags(
   Known.ProxyConnection,
   Known.Te,
   Known.Http2Settings,
+  Known.LookAlike,
 );
 /** The same with the forwarding fields, unless they are passed on as they are. */
 const NEVER_COPIED_FORWARDING: Uint8Array = NEVER_COPIED.slice();
@@ -76,14 +76,25 @@ export function encodeRequestHead(
   out.bytes(HTTP11);
   const host = changes?.write.find(([name]) => name.toLowerCase() === HOST);
   if (host !== undefined) out.text(host[1]);
-  else if (head.authorityStart === head.authorityEnd) out.text(encoding.defaultAuthority);
+  else if (head.authorityStart === head.authorityEnd) out.text(forwarding.authority);
   else out.range(buffer, head.authorityStart, head.authorityEnd);
   out.line();
-  const skip = forwarding.mode === "off" ? NEVER_COPIED : NEVER_COPIED_FORWARDING;
+  let skip = forwarding.mode === "off" ? NEVER_COPIED : NEVER_COPIED_FORWARDING;
+  const hops = fields.has(Known.MaxForwards) > 0 ? remainingHops(head) : undefined;
+  if (hops !== undefined) {
+    skip = skip.slice();
+    skip[Known.MaxForwards] = 1;
+  }
   copyFields(fields, out, skip, head.nominated, changes);
-  if (forwarding.mode !== "off") encodeForwarded(head, out, forwarding);
-  if (fields.has(Known.XRequestId) === 0) writeField(out, "X-Request-Id", encoding.requestId);
-  if (encoding.via !== undefined) writeField(out, "Via", `1.${head.minor} ${encoding.via}`);
+  if (hops !== undefined) writeOwn(out, "Max-Forwards", hops, changes);
+  if (forwarding.mode !== "off") encodeForwarded(head, out, forwarding, changes);
+  // A field of ours is not lost because the client names it in Connection.
+  if (fields.has(Known.XRequestId) === 0 || head.nominated.includes(REQUEST_ID)) {
+    writeOwn(out, "X-Request-Id", encoding.requestId, changes);
+  }
+  if (encoding.via !== undefined) {
+    writeOwn(out, "Via", `1.${head.minor} ${encoding.via}`, changes);
+  }
   if (changes !== undefined) {
     for (const [name, value] of changes.write) {
       if (name.toLowerCase() !== HOST) writeField(out, name, value);
@@ -106,9 +117,19 @@ export function encodeRequestHead(
   out.line();
 }
 
+/**
+ * What Max-Forwards says to the next hop, if it counts: RFC 9110, section 7.6.2: an intermediary that passes
+ * OPTIONS on must lower it by one.
+ */
+function remainingHops(head: RequestHead): string | undefined {
+  const value = head.fields.joined(Known.MaxForwards)!;
+  if (head.method !== "OPTIONS" || !/^\d{1,15}$/.test(value)) return undefined;
+  return String(Math.max(Number(value) - 1, 0));
+}
+
 // RFC 9110, section 10.1.4; a coding that we do not decode ourselves must not be promised.
 function acceptsTrailers(te: string): boolean {
-  return te.split(",").some((part) => part.trim().toLowerCase() === "trailers");
+  return te.split(",").some((part) => /^[ \t]*trailers[ \t]*$/i.test(part));
 }
 
 /** Appends one field line. */
@@ -117,6 +138,21 @@ export function writeField(out: ByteWriter, name: string, value: string): void {
   out.text(": ");
   out.text(value);
   out.line();
+}
+
+/** Appends a field of our own, unless the route has the last word on it. */
+function writeOwn(
+  out: ByteWriter,
+  name: string,
+  value: string,
+  changes: CompiledChanges | undefined,
+): void {
+  if (mayWrite(name, changes)) writeField(out, name, value);
+}
+
+/** Whether a field of our own is written: what the route removes or sets is not. */
+export function mayWrite(name: string, changes: CompiledChanges | undefined): boolean {
+  return changes === undefined || !changes.drop.has(name.toLowerCase());
 }
 
 /**
@@ -166,29 +202,34 @@ export function copyFields(
   if (runEnd > runStart) out.range(buffer, runStart, runEnd);
 }
 
-function encodeForwarded(head: RequestHead, out: ByteWriter, forwarding: Forwarding): void {
+function encodeForwarded(
+  head: RequestHead,
+  out: ByteWriter,
+  forwarding: Forwarding,
+  changes: CompiledChanges | undefined,
+): void {
   const { fields } = head;
   const { client, mode, trusted } = forwarding;
-  const authority = head.authority;
   if (mode !== "forwarded") {
-    const before = trusted ? fields.joined(Known.XForwardedFor) : undefined;
-    writeField(
-      out,
-      "X-Forwarded-For",
-      before === undefined ? client.address : `${before}, ${client.address}`,
-    );
-    writeField(
-      out,
-      "X-Forwarded-Proto",
-      (trusted ? fields.joined(Known.XForwardedProto) : undefined) ?? client.scheme,
-    );
-    const host = (trusted ? fields.joined(Known.XForwardedHost) : undefined) ?? authority;
-    if (host !== "") writeField(out, "X-Forwarded-Host", host);
+    if (mayWrite("X-Forwarded-For", changes)) {
+      const before = trusted ? fields.joined(Known.XForwardedFor) : undefined;
+      out.text("X-Forwarded-For: ");
+      if (before !== undefined) out.text(`${before}, `);
+      out.text(client.address);
+      out.line();
+    }
+    const proto = trusted ? fields.joined(Known.XForwardedProto) : undefined;
+    writeOwn(out, "X-Forwarded-Proto", proto ?? client.scheme, changes);
+    const host = trusted ? fields.joined(Known.XForwardedHost) : undefined;
+    if (host !== undefined) writeOwn(out, "X-Forwarded-Host", host, changes);
+    else if (head.authorityStart < head.authorityEnd && mayWrite("X-Forwarded-Host", changes)) {
+      out.text("X-Forwarded-Host: ");
+      out.range(fields.buffer, head.authorityStart, head.authorityEnd);
+      out.line();
+    }
   }
   const before = trusted ? fields.joined(Known.Forwarded) : undefined;
   if (mode === "x-forwarded" && before === undefined) return;
-  const element = authority === ""
-    ? forwarding.element
-    : `${forwarding.element};host=${forwardedHost(authority)}`;
-  writeField(out, "Forwarded", before === undefined ? element : `${before}, ${element}`);
+  const element = forwardedElement(client, head.authority);
+  writeOwn(out, "Forwarded", before === undefined ? element : `${before}, ${element}`, changes);
 }

@@ -5,7 +5,7 @@
  */
 import type { CompiledChanges } from "../field_changes.ts";
 import { ascii } from "./chars.ts";
-import { copyFields, flags, writeField } from "./encode_request.ts";
+import { copyFields, flags, mayWrite, writeField } from "./encode_request.ts";
 import { Known } from "./fields.ts";
 import { parseContentLength } from "./framing.ts";
 import type { ResponseHead } from "./response.ts";
@@ -19,6 +19,8 @@ export interface ResponseEncoding {
   readonly connection: "close" | "keep-alive" | undefined;
   /** Changes that the route asks for. */
   readonly changes: CompiledChanges | undefined;
+  /** Tells what Date says where the backend says none; without it there is no Date then. */
+  readonly date?: () => string;
 }
 
 const STATUS = ascii("HTTP/1.1 ");
@@ -47,6 +49,10 @@ export function encodeResponseHead(
   const { changes } = encoding;
   writeStatusLine(head, out);
   copyFields(fields, out, NEVER_COPIED, head.nominated, changes);
+  // RFC 9110, section 6.6.1: a recipient with a clock must append Date to what it forwards without one.
+  if (encoding.date !== undefined && fields.has(Known.Date) === 0 && mayWrite("Date", changes)) {
+    writeField(out, "Date", encoding.date());
+  }
   if (changes !== undefined) {
     for (const [name, value] of changes.write) writeField(out, name, value);
   }

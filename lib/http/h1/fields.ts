@@ -7,7 +7,10 @@ import type { ErrorCode } from "../../common/errors.ts";
 import { ascii, COLON, CR, decodeLatin1, FIELD_VALUE, HTAB, LF, SP, TOKEN } from "./chars.ts";
 import type { HeadLimits } from "./limits.ts";
 
-/** The fields that the proxy itself reads or writes. 0 is any other. */
+/**
+ * The fields that the proxy itself reads or writes. 0 is any other. A look-alike has `_` where one of them
+ * has `-`: to gateways in the manner of CGI, which name both `HTTP_X_FORWARDED_FOR`, it is that field.
+ */
 export const Known = {
   Other: 0,
   Host: 1,
@@ -28,6 +31,8 @@ export const Known = {
   Via: 16,
   MaxForwards: 17,
   Trailer: 18,
+  Date: 19,
+  LookAlike: 20,
 } as const;
 
 const KNOWN_NAMES: readonly (readonly [string, number])[] = [
@@ -49,8 +54,12 @@ const KNOWN_NAMES: readonly (readonly [string, number])[] = [
   ["via", Known.Via],
   ["max-forwards", Known.MaxForwards],
   ["trailer", Known.Trailer],
+  ["date", Known.Date],
 ];
 
+const KINDS = Object.keys(Known).length;
+const UNDERSCORE = 0x5f;
+const DASH = 0x2d;
 const LONGEST_KNOWN = Math.max(...KNOWN_NAMES.map(([name]) => name.length));
 /** Known names by length, so that most names are told apart by their length alone. */
 const BY_LENGTH: readonly (readonly { readonly id: number; readonly bytes: Uint8Array }[])[] = Array
@@ -75,8 +84,16 @@ export function equalsName(buffer: Uint8Array, start: number, name: Uint8Array):
 function identify(buffer: Uint8Array, start: number, end: number): number {
   const candidates = BY_LENGTH[end - start];
   if (candidates === undefined) return Known.Other;
-  for (const { id, bytes } of candidates) {
-    if (equalsName(buffer, start, bytes)) return id;
+  next: for (const { id, bytes } of candidates) {
+    let found: number = id;
+    for (let i = 0; i < bytes.length; i++) {
+      const byte = buffer[start + i]!;
+      const lower = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
+      if (lower === bytes[i]) continue;
+      if (byte !== UNDERSCORE || bytes[i] !== DASH) continue next;
+      found = Known.LookAlike;
+    }
+    return found;
   }
   return Known.Other;
 }
@@ -105,9 +122,9 @@ export class FieldTable {
   /** Why the last parse refused. */
   error: ErrorCode = "bad_field";
   /** Index of the last field of each known kind plus one; 0 when there is none. */
-  readonly lastOf: Uint16Array = new Uint16Array(KNOWN_NAMES.length + 1);
+  readonly lastOf: Uint16Array = new Uint16Array(KINDS);
   /** How many fields of each known kind there are. */
-  readonly countOf: Uint16Array = new Uint16Array(KNOWN_NAMES.length + 1);
+  readonly countOf: Uint16Array = new Uint16Array(KINDS);
 
   /** Makes an empty table for heads within `limits`. */
   constructor(limits: HeadLimits) {
@@ -134,29 +151,30 @@ export class FieldTable {
   parse(at: number, end: number): number {
     const { buffer, base, offsets } = this;
     const { maxFieldLine, maxHead, maxFields } = this.#limits;
-    const headEnd = base + maxHead;
+    // What lies behind the longest head is never looked at.
+    const stop = Math.min(end, base + maxHead);
     let i = at;
     for (;;) {
       const line = i;
-      const limit = Math.min(end, line + maxFieldLine, headEnd);
-      if (i < end && buffer[i] === CR) {
-        if (i + 1 >= end) return INCOMPLETE;
+      const limit = Math.min(stop, line + maxFieldLine + 1);
+      if (i < stop && buffer[i] === CR) {
+        if (i + 1 >= stop) return this.#short(i + 1, end);
         return buffer[i + 1] === LF ? i + 2 : this.#refuse("bad_field");
       }
       // RFC 9112, section 5.1: "No whitespace is allowed between the field name and colon."
       while (i < limit && TOKEN[buffer[i]!] === 1) i++;
-      if (i === limit) return this.#short(i, end);
+      if (i >= limit) return this.#short(i, end);
       // An empty name, a fold (section 5.2), a space before the colon or a line without colon.
       if (i === line || buffer[i] !== COLON) return this.#refuse("bad_field");
       const nameEnd = i++;
       while (i < limit && (buffer[i] === SP || buffer[i] === HTAB)) i++;
       const valueStart = i;
       while (i < limit && FIELD_VALUE[buffer[i]!] === 1) i++;
-      if (i === limit) return this.#short(i, end);
+      if (i >= limit) return this.#short(i, end);
       let valueEnd = i;
       // RFC 9112, section 2.2: a bare CR or LF is invalid; LF alone does not end a line here.
       if (buffer[i] !== CR) return this.#refuse("bad_field");
-      if (i + 1 >= end) return INCOMPLETE;
+      if (i + 1 >= stop) return this.#short(i + 1, end);
       if (buffer[i + 1] !== LF) return this.#refuse("bad_field");
       i += 2;
       while (
@@ -184,6 +202,7 @@ export class FieldTable {
     return REFUSED;
   }
 
+  /** The bytes end at `i`, or a limit does. */
   #short(i: number, end: number): number {
     return i === end ? INCOMPLETE : this.#refuse("head_too_large");
   }

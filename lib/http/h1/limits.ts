@@ -4,13 +4,16 @@
  * @module
  */
 
-/** Sizes in bytes unless said otherwise. */
+/** Sizes in bytes unless said otherwise; lines without the CRLF that ends them. */
 export interface HeadLimits {
-  /** The request line; longer is 414. RFC 9112, section 3 asks for at least 8000. Default 8192. */
+  /**
+   * The request line, and the status line of a response; longer is 414. RFC 9112, section 3 asks for at
+   * least 8000. Default 8192.
+   */
   readonly maxRequestLine: number;
   /** One field line; longer is 431. Default 16384. */
   readonly maxFieldLine: number;
-  /** The whole head; longer is 431. Default 32768. */
+  /** The whole head, from the first line to the empty one; longer is 431. Default 32768. */
   readonly maxHead: number;
   /** The count of field lines; more is 431. Default 100. */
   readonly maxFields: number;

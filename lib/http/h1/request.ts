@@ -16,6 +16,8 @@ import { DEFAULT_HEAD_LIMITS, type HeadLimits } from "./limits.ts";
 /** The longest method; longer ones are answered 501 (RFC 9110, section 15.6.2). */
 const MAX_METHOD = 32;
 const HTTP_NAME = ascii("HTTP/");
+/** `HTTP/1.1`, which follows the target and a space. */
+const VERSION_LENGTH = 8;
 const SLASH = 0x2f;
 const QUESTION = 0x3f;
 const STAR = 0x2a;
@@ -103,11 +105,11 @@ export class RequestHead implements RequestView {
 
   // RFC 9112, section 3: request-line = method SP request-target SP HTTP-version
   #parseRequestLine(buffer: Uint8Array, base: number, end: number): number {
-    const limit = Math.min(end, base + this.#limits.maxRequestLine);
+    const limit = Math.min(end, base + this.#limits.maxRequestLine - VERSION_LENGTH);
     let i = base;
     const methodLimit = Math.min(limit, base + MAX_METHOD + 1);
     while (i < methodLimit && TOKEN[buffer[i]!] === 1) i++;
-    if (i === limit) return this.#short(i, end);
+    if (i >= limit) return this.#short(i, end);
     if (i - base > MAX_METHOD) return this.#refuse("method_not_implemented", "method too long");
     if (i === base || buffer[i] !== SP) return this.#refuse("bad_request_line", "method");
     this.#methodStart = base;
@@ -118,7 +120,7 @@ export class RequestHead implements RequestView {
       if (query < 0 && buffer[i] === QUESTION) query = i;
       i++;
     }
-    if (i === limit) return this.#short(i, end);
+    if (i >= limit) return this.#short(i, end);
     if (i === target || buffer[i] !== SP) return this.#refuse("bad_request_line", "request target");
     this.#pathStart = target;
     this.#targetEnd = i++;

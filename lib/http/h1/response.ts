@@ -94,9 +94,9 @@ export class ResponseHead {
     if (buffer[i] === SP) i++;
     else if (buffer[i] !== CR) return this.#refuse("status line");
     this.reasonStart = i;
-    const limit = Math.min(end, start + this.#limits.maxRequestLine);
+    const limit = Math.min(end, start + this.#limits.maxRequestLine + 1);
     while (i < limit && FIELD_VALUE[buffer[i]!] === 1) i++;
-    if (i === limit) return i === end ? INCOMPLETE : this.#refuse("status line too long");
+    if (i >= limit) return i === end ? INCOMPLETE : this.#refuse("status line too long");
     this.reasonEnd = i;
     if (buffer[i] !== CR) return this.#refuse("status line");
     if (i + 1 >= end) return INCOMPLETE;
@@ -136,6 +136,8 @@ export class ResponseHead {
     }
     if (noBody || status < 200 || status === 204 || status === 304) {
       this.framing = NO_BODY;
+      // Neither field may stand in a 204 (RFC 9110, section 8.6): the content that they announce may come.
+      if (status === 204 && (coded || (length !== undefined && length > 0))) this.keepAlive = false;
       return true;
     }
     if (coded) {

@@ -34,6 +34,8 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   readonly #context: StreamContext;
   #upstream: Duplex | undefined;
   #managed: Served | undefined;
+  /** Whether the first byte is still waited for. */
+  #silent = false;
   #error: ErrorCode | "" = "";
   deadline = Infinity;
   sent = 0;
@@ -65,6 +67,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
 
   /** A relayed connection cannot be asked to end: it goes on until it ends, or is cut. */
   drain(): void {
+    if (this.#silent) this.#client.close();
     this.#managed?.drain();
   }
 
@@ -91,6 +94,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
     clock.arm(this, timeouts.firstByte);
     const bytes = new Uint8Array(FIRST_READ);
     let length = 0;
+    this.#silent = true;
     for (;;) {
       let count: number | null;
       try {
@@ -100,6 +104,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
         log.debug("a client went away", { error: describeError(error) });
         return { type: "gone" };
       }
+      this.#silent = false;
       if (count === null) return length === 0 ? { type: "gone" } : relayFirst(bytes, length);
       length += count;
       const verdict = sniffManagement(bytes, length);

@@ -4,13 +4,14 @@
  *
  * @module
  */
+import { formatHostPort } from "../../common/address.ts";
 import { ByteReader, type ReadWatcher } from "../../common/byte_reader.ts";
 import type { Timed } from "../../common/clock.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode } from "../../common/errors.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { Served } from "../../mux/listener.ts";
-import { type Forwarding, makeForwarding } from "../forwarded.ts";
+import type { Forwarding } from "../forwarded.ts";
 import { INCOMPLETE, REFUSED } from "../h1/fields.ts";
 import { answerTo, encodeError } from "../problem.ts";
 import type { HttpContext } from "./context.ts";
@@ -67,11 +68,12 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.scratch = scratch;
     this.reader = new ByteReader(duplex, IDLE_BUFFER);
     const address = duplex.remote.hostname;
-    this.forwarding = makeForwarding(
-      context.forwarded,
-      { address, scheme },
-      context.forwarded !== "off" && context.isTrusted(address),
-    );
+    this.forwarding = {
+      mode: context.forwarded,
+      client: { address, scheme },
+      trusted: context.forwarded !== "off" && context.isTrusted(address),
+      authority: formatHostPort(duplex.local.hostname, duplex.local.port),
+    };
   }
 
   /** Whether the connection ends with the exchange that is under way. */
@@ -85,9 +87,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     clock.watch(this);
     try {
       for (;;) {
-        const end = await this.#readHead();
-        if (end === undefined) break;
-        if (!await this.#answer(end)) break;
+        if (!await this.#serveNext()) break;
         if (this.#draining) break;
         this.reader.shrink();
       }
@@ -102,9 +102,11 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
 
   // Apart from the loop, whose frame would hold the last exchange for as long as the connection is idle.
   #answer(end: number): Promise<boolean> {
+    const headBytes = end - this.reader.start;
+    this.reader.start = end;
     this.#phase = "exchange";
-    this.#exchange = new Exchange(this);
-    return this.#exchange.run(end).finally(() => this.#exchange = undefined);
+    this.#exchange = new Exchange(this, headBytes);
+    return this.#exchange.run().finally(() => this.#exchange = undefined);
   }
 
   /** Ends the connection as soon as no request is under way. */
@@ -124,8 +126,8 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.context.clock.arm(this, delay);
   }
 
-  /** The index behind the next head, or `undefined` when there is none. */
-  async #readHead(): Promise<number | undefined> {
+  /** Waits for the next request and answers it; whether another one may follow. */
+  async #serveNext(): Promise<boolean> {
     const { reader, context, scratch } = this;
     const { timeouts, limits } = context;
     this.#phase = "idle";
@@ -139,18 +141,19 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
         const end = scratch.request.parse(reader.buffer, reader.start, reader.end);
         if (end === REFUSED) {
           await this.#refuse(scratch.request.error, scratch.request.detail);
-          return undefined;
+          return false;
         }
-        if (end !== INCOMPLETE) return end;
+        // In the turn in which the head was parsed: in the next one, it may be that of another connection.
+        if (end !== INCOMPLETE) return await this.#answer(end);
         // Room for leading empty lines; the parser keeps to the limits.
         if (reader.full) reader.grow(Math.min(reader.buffer.length * 4, limits.maxHead + 64));
-      } else if (this.#draining) return undefined;
+      } else if (this.#draining) return false;
       const more = await reader.fill();
       if (this.#refusal !== undefined) {
         await this.#refusal;
-        return undefined;
+        return false;
       }
-      if (!more) return undefined;
+      if (!more) return false;
     }
   }
 

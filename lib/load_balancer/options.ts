@@ -1,0 +1,137 @@
+/**
+ * What users of the library choose.
+ *
+ * @module
+ */
+import type { Backend } from "../backend/backend.ts";
+import type { PoolOptions } from "../backend/h1_pool.ts";
+import type { ForwardedMode } from "../http/forwarded.ts";
+import type { HeadLimits } from "../http/h1/limits.ts";
+import type { AccessLog } from "../observe/access_log.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Route } from "../route/route.ts";
+import type { StrategyName } from "../strategy/registry.ts";
+
+/** Limits and times of the connections to each backend. */
+export const DEFAULT_POOL: PoolOptions = {
+  maxConnections: 1024,
+  maxWaiting: 1024,
+  waitTimeout: 5_000,
+  idleTimeout: 30_000,
+  connectTimeout: 5_000,
+};
+/** How long `shutdown()` waits for what is under way, in milliseconds. */
+export const DEFAULT_SHUTDOWN = 30_000;
+/** Attempts per request or connection. */
+export const DEFAULT_MAX_ATTEMPTS = 8;
+/** The port of a caller that registers itself without naming one. */
+export const DEFAULT_CALLER_PORT = 80;
+
+/** How long things may take, in milliseconds; what is left out has its default. */
+export interface Timeouts {
+  /** Opening a connection to a backend, TLS included; then another backend is tried. Default 5,000. */
+  readonly connect?: number;
+  /** From the first byte of a request to the end of its head; then 408. Default 10,000. */
+  readonly requestHead?: number;
+  /** How long a client connection may wait for its next request. Default 60,000. */
+  readonly idle?: number;
+  /** How long either side may neither send nor take a byte of a body. Default 60,000. */
+  readonly bodyStall?: number;
+  /** From the end of the request to the head of the response; then 504. Default 60,000. */
+  readonly response?: number;
+  /** How long a backend may take to send `100 Continue` before the body is sent anyway. Default 1,000. */
+  readonly expectContinue?: number;
+  /** How long a tunnel, or a connection at layer 4, may be silent. Default 3,600,000. */
+  readonly tunnelIdle?: number;
+  /** How long an unused connection to a backend stays open. Default 30,000. */
+  readonly upstreamIdle?: number;
+  /** How long a request may wait for a free connection to its backend; then 503. Default 5,000. */
+  readonly poolWait?: number;
+  /** How long `shutdown()` waits for what is under way. Default 30,000. */
+  readonly shutdown?: number;
+}
+
+/** How much is taken; what is left out has its default. */
+export interface Limits extends Partial<HeadLimits> {
+  /**
+   * Connections per listener; above that the answer is 503. The default follows the limit of
+   * descriptors: three quarters of it at layer 7, 45 of 100 at layer 4, where each connection needs two.
+   */
+  readonly maxConnections?: number;
+  /** Connections to one backend at a time. Default 1,024. */
+  readonly maxUpstreamConnections?: number;
+  /** Requests that may wait for a connection to one backend. Default 1,024. */
+  readonly maxWaiting?: number;
+  /** Attempts per request or connection, the first included. Default 8. */
+  readonly maxAttempts?: number;
+}
+
+/** Who may call the management API, and where it is answered. */
+export interface ManagementOptions {
+  /** Answer `/lb/…` on the listeners of the balancer. Default `true`; the admin listener always does. */
+  readonly onListeners?: boolean;
+  /** Networks whose callers need no token, e.g. `10.0.0.0/8`; loopback needs none anyway. */
+  readonly allow?: readonly string[];
+  /** The bearer token that lets anybody in; at least 16 visible ASCII characters. */
+  readonly token?: string;
+  /** The port of a caller that registers itself without naming one. Default 80. */
+  readonly defaultPort?: number;
+}
+
+/** What every balancer takes. */
+export interface LoadBalancerOptions {
+  /** Backends of the default pool. */
+  readonly backends?: readonly (Backend | string)[];
+  /** How a backend is picked. Default `round-robin`, which heeds weights when they differ. */
+  readonly strategy?: StrategyName;
+  /** The name in logs and metrics. Default: the kind of balancer. */
+  readonly name?: string;
+  /** How long things may take. */
+  readonly timeouts?: Timeouts;
+  /** How much is taken. */
+  readonly limits?: Limits;
+  /** Who may call the management API. */
+  readonly management?: ManagementOptions;
+  /** Certificates in PEM that backends with `https` may have beside those of well-known authorities. */
+  readonly caCerts?: readonly string[];
+  /** Where exchanges are logged; nowhere unless given. */
+  readonly accessLog?: AccessLog;
+  /** Counters to share with other balancers; own ones unless given. */
+  readonly metrics?: Metrics;
+}
+
+/** What a balancer at HTTP layer 7 takes beside that. */
+export interface HttpL7Options extends LoadBalancerOptions {
+  /** Routes, the same as by {@linkcode HttpL7.addRoute}. */
+  readonly routes?: readonly Route[];
+  /**
+   * Spread requests that match no route over the default pool even when there are routes. Default
+   * `false`: a route that demands a secret header must not be bypassed by leaving the header out.
+   */
+  readonly fallback?: boolean;
+  /** Which forwarding fields backends get. Default `x-forwarded`. */
+  readonly forwarded?: ForwardedMode;
+  /** Networks of proxies in front whose forwarding fields are believed and extended, e.g. `10.0.0.0/8`. */
+  readonly trustedProxies?: readonly string[];
+  /** The name to give in `Via` (RFC 9110, section 7.6.3); none is written unless given. */
+  readonly via?: string;
+}
+
+/** What {@linkcode HttpL7.start} and its kin take. */
+export interface StartOptions {
+  /** Shuts the server down when it is aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/** A running listener. */
+export interface Server {
+  /** Where it listens, with the port that the system chose. */
+  readonly addr: Deno.Addr;
+  /** Resolves when the listener has ended and nothing is under way any more. */
+  readonly finished: Promise<void>;
+  /**
+   * Accepts no more, lets what is under way finish for at most the shutdown timeout, then cuts it.
+   * Resolves with `finished`.
+   */
+  shutdown(): Promise<void>;
+}
