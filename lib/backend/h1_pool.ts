@@ -117,13 +117,18 @@ export class H1Pool {
   }
 
   /**
-   * Opens a connection, or waits for one when the limit is reached.
+   * Opens a connection, or waits for one when the limit is reached. Whoever asks had no use for an idle
+   * one, so the one that lies idle longest makes room for it.
    *
    * @throws {ProxyError} `pool_exhausted` when no more may wait or the wait took too long; what
    * {@linkcode Connect} throws.
    */
   async open(signal?: AbortSignal): Promise<UpstreamConnection> {
-    if (this.#open >= this.#options.maxConnections) return await this.#wait();
+    if (this.#open >= this.#options.maxConnections) {
+      const oldest = this.#idle[0];
+      if (oldest === undefined) return await this.#wait();
+      this.discard(oldest);
+    }
     this.#open++;
     try {
       const duplex = await this.#parts.connect(this.#parts.address, {

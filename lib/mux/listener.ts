@@ -8,7 +8,6 @@ import { ConnDuplex, type Duplex } from "../common/duplex.ts";
 import { describeError } from "../common/errors.ts";
 import { getLogger } from "../observe/logger.ts";
 import type { ListenerMetrics } from "../observe/metrics.ts";
-import { removeSocket } from "./unix_socket.ts";
 
 /** A connection that is being served. */
 export interface Served {
@@ -171,10 +170,6 @@ export class Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const { address } = this.#options;
-    // The runtime leaves the file of a Unix socket behind, and nobody could listen there again. It goes
-    // first: once the socket is closed, the file may be that of a successor.
-    if (address.transport === "unix") removeSocket(address.path);
     this.#listener.close();
     this.#wake?.();
     for (const duplex of this.#refusing) duplex.close();

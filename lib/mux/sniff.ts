@@ -38,3 +38,22 @@ export function sniffManagement(bytes: Uint8Array, length: number): Sniffed {
   }
   return possible ? "more" : "no";
 }
+
+const SP = 0x20;
+/** Bytes of a method: RFC 9110, section 5.6.2, `token`. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*$/;
+const CONNECT = "CONNECT";
+
+/**
+ * Whether `bytes[0..length)` may begin an HTTP/1 request: a method, a space and a target (RFC 9112, section
+ * 3). What is neither that nor HTTP/2 would not understand an answer either.
+ */
+export function sniffHttp1(bytes: Uint8Array, length: number): Sniffed {
+  const space = bytes.subarray(0, length).indexOf(SP);
+  const method = String.fromCharCode(...bytes.subarray(0, space < 0 ? length : space));
+  if (!TOKEN.test(method)) return "no";
+  if (space < 0 || space + 1 === length) return space === 0 ? "no" : "more";
+  // Section 3.2: origin-form, asterisk-form or absolute-form; authority-form with CONNECT only.
+  const target = String.fromCharCode(bytes[space + 1]!);
+  return space > 0 && (method === CONNECT || "/*hH".includes(target)) ? "yes" : "no";
+}

@@ -1,12 +1,9 @@
 /**
- * The files of Unix sockets, which the runtime leaves behind.
+ * The files of Unix sockets. The runtime takes them away when a listener is closed, but a process that
+ * was killed leaves its own behind.
  *
  * @module
  */
-import { describeError } from "../common/errors.ts";
-import { getLogger } from "../observe/logger.ts";
-
-const log = getLogger("listener");
 
 /**
  * Removes the file of a socket on which nobody listens any more, so that a new listener can take its
@@ -17,18 +14,7 @@ export async function removeStaleSocket(path: string): Promise<void> {
     if (!(await Deno.lstat(path)).isSocket) return;
     (await Deno.connect({ transport: "unix", path })).close();
   } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused) removeSocket(path);
+    if (error instanceof Deno.errors.ConnectionRefused) await Deno.remove(path);
     else if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
-/** Removes the file of a socket, if that is possible. */
-export function removeSocket(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    // Somebody else was faster; or the folder is not ours, and then the next listener will say so.
-    if (error instanceof Deno.errors.NotFound) return;
-    log.warning("the file of a socket cannot be removed", { path, error: describeError(error) });
   }
 }

@@ -6,17 +6,15 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { HttpL7 } from "../../mod.ts";
-import { descriptorCount, until } from "../support/net.ts";
+import { COUNTS_DESCRIPTORS, descriptorCount, descriptorsBackTo, until } from "../support/net.ts";
 import { cut, DELIVERIES, type Delivery, Pacer } from "../support/pieces.ts";
 import {
   type BackendConnection,
   RawBackend,
   RawClient,
-  type RawMessage,
   type SeenRequest,
-  statusOf,
-  valuesOf,
 } from "../support/raw_http.ts";
+import { type RawMessage, statusOf, toText, valuesOf } from "../support/raw_message.ts";
 import { SteadyClient } from "../support/steady_client.ts";
 import { type Forwarded, LISTENER, REQUEST_CASES, type RequestCase } from "./http1_requests.ts";
 
@@ -63,7 +61,7 @@ Deno.test("each request of the table gets its verdict, however and wherever its 
     await warmUp.response();
     await warmUp.close();
     await until(() => backend.open.length === 0, "the pool to be empty before the cases");
-    const descriptors = descriptorCount();
+    const descriptors = COUNTS_DESCRIPTORS ? descriptorCount() : 0;
 
     const steady = await SteadyClient.start(port, STEADY);
     for (const item of REQUEST_CASES) {
@@ -81,11 +79,80 @@ Deno.test("each request of the table gets its verdict, however and wherever its 
     assert(steady.answered > REQUEST_CASES.length, `only ${steady.answered} steady requests`);
     await until(() => backend.open.length === 0, "the pool to be empty again");
     assertEquals(lb.backends().map(({ in_flight }) => in_flight), [0]);
-    assertEquals(descriptorCount(), descriptors, "descriptors were left open");
+    await descriptorsBackTo(descriptors);
   } finally {
     await server.shutdown();
     await lb.close();
     await backend.close();
+  }
+});
+
+/** Clients at a time, and how often, where all that arrives shall arrive in one turn of the event loop. */
+const CROWD = 24;
+const ROUNDS = 20;
+
+Deno.test("requests, and responses, that arrive in the same turn are not mixed up", async () => {
+  using pacer = await Pacer.open();
+  const waiting: (() => Promise<void>)[] = [];
+  const backend = await RawBackend.listen({
+    respond(request, connection) {
+      const [, id] = request.startLine.match(/^\w+ \/(\d+) /)!;
+      assertEquals(valuesOf(request, "x-id"), [id], "fields of another request");
+      assertEquals(request.body, id, "the body of another request");
+      const head = `HTTP/1.1 ${200 + Number(id) % 2} ${id}\r\nX-Id: ${id}\r\n`;
+      waiting.push(() => connection.send(`${head}Content-Length: ${id!.length}\r\n\r\n${id}`));
+      if (waiting.length === CROWD) return void waiting.splice(0).forEach((answer) => answer());
+    },
+  });
+  const lb = new HttpL7({ backends: [backend.addr], timeouts: { shutdown: 2_000 } });
+  const server = await lb.start("127.0.0.1:0");
+  const { port } = server.addr as Deno.NetAddr;
+  const clients = await Promise.all(Array.from({ length: CROWD }, () => RawClient.connect(port)));
+  try {
+    for (let round = 1; round <= ROUNDS; round++) {
+      await pacer.next();
+      const ids = clients.map((_, i) => String(round * 1000 + i));
+      await Promise.all(clients.map((client, i) => {
+        const head = `POST /${ids[i]} HTTP/1.1\r\nHost: h${i}\r\nX-Id: ${ids[i]}\r\n`;
+        return client.send(`${head}Content-Length: ${ids[i]!.length}\r\n\r\n${ids[i]}`);
+      }));
+      for (const [i, client] of clients.entries()) {
+        const response = await client.response();
+        const id = ids[i]!;
+        assertEquals(response.startLine, `HTTP/1.1 ${200 + Number(id) % 2} ${id}`);
+        assertEquals([response.body, ...valuesOf(response, "x-id")], [id, id]);
+      }
+    }
+    assertEquals(backend.malformed, []);
+  } finally {
+    await Promise.all(clients.map((client) => client.close()));
+    await server.shutdown();
+    await lb.close();
+    await backend.close();
+  }
+});
+
+Deno.test("a client that is refused and reads late still gets the answer (RFC 9112, 9.6)", async () => {
+  using pacer = await Pacer.open();
+  const lb = new HttpL7();
+  const server = await lb.start("127.0.0.1:0");
+  const { hostname, port } = server.addr as Deno.NetAddr;
+  const conn = await Deno.connect({ hostname, port });
+  try {
+    // A connection that is closed with bytes unread is reset, and the answer is lost.
+    const piece = new Uint8Array(4096).fill(0x61);
+    for (let i = 0; i < 40; i++) {
+      for (let at = 0; at < piece.length;) at += await conn.write(piece.subarray(at));
+      await pacer.next();
+    }
+    const answer = new Uint8Array(4096);
+    const count = await conn.read(answer);
+    assertMatch(toText(answer.subarray(0, count ?? 0)), /^HTTP\/1\.1 501 /);
+    assertEquals(await conn.read(answer), null);
+  } finally {
+    conn.close();
+    await server.shutdown();
+    await lb.close();
   }
 });
 

@@ -6,37 +6,43 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { HttpL7, RouteBuilder } from "../../mod.ts";
-import { descriptorCount, until } from "../support/net.ts";
+import { COUNTS_DESCRIPTORS, descriptorCount, descriptorsBackTo, until } from "../support/net.ts";
 import { cut, DELIVERIES, type Delivery, Pacer } from "../support/pieces.ts";
 import {
   type BackendConnection,
-  MalformedError,
-  parseMessage,
   RawBackend,
   RawClient,
-  type RawMessage,
   type SeenRequest,
+} from "../support/raw_http.ts";
+import {
+  MalformedError,
+  parseMessage,
+  type RawMessage,
   statusOf,
   valuesOf,
-} from "../support/raw_http.ts";
+} from "../support/raw_message.ts";
 import { SteadyClient } from "../support/steady_client.ts";
-import { RESPONSE_CASES, type ResponseCase } from "./http1_responses.ts";
+import { type Outcome, RESPONSE_CASES, type ResponseCase } from "./http1_responses.ts";
 
 /** What the case's request goes out on. */
 const UPSTREAMS = ["a new connection", "a used connection"] as const;
 type Upstream = typeof UPSTREAMS[number];
 
-/** Milliseconds after which the proxy lets go of unused connections to the backend. */
-const UPSTREAM_IDLE = 200;
 const STEADY = "/steady/";
+/** The end of paths that are answered with the end of the connection. */
+const LAST = "last";
 
 /** Answers with the request line. */
-function echo(request: Pick<SeenRequest, "startLine">, connection: BackendConnection) {
-  const body = request.startLine;
-  return connection.send(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+function echo(
+  { startLine }: Pick<SeenRequest, "startLine">,
+  connection: BackendConnection,
+): Promise<void> {
+  const close = startLine.includes(`${LAST} `) ? "Connection: close\r\n" : "";
+  const head = `HTTP/1.1 200 OK\r\n${close}Content-Length: ${startLine.length}\r\n\r\n`;
+  return connection.send(head + startLine);
 }
 
-/** A backend that answers `/case` as it is told, `/last` with a close, and all else with an echo. */
+/** A backend that answers `/case` as it is told, and all else with an echo. */
 class CaseBackend {
   readonly #pacer: Pacer;
   readonly raw: Promise<RawBackend>;
@@ -68,10 +74,7 @@ class CaseBackend {
         await this.#pacer.next();
         connection.reset();
       }
-    } else if (early) return;
-    else if (path === "/last") {
-      await connection.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
-    } else await echo({ startLine }, connection);
+    } else if (!early) await echo({ startLine }, connection);
   }
 }
 
@@ -91,17 +94,17 @@ Deno.test("each response of the table gets its verdict, however its bytes come",
     backends: [backend.addr],
     routes: [new RouteBuilder().path(STEADY).target(steadyBackend.addr).build()],
     fallback: true,
-    timeouts: { upstreamIdle: UPSTREAM_IDLE, shutdown: 2_000 },
+    timeouts: { shutdown: 2_000 },
   });
   const server = await lb.start("127.0.0.1:0");
   const { port } = server.addr as Deno.NetAddr;
-  const poolsAreEmpty = () => backend.open.length + steadyBackend.open.length === 0;
+  const pools = [[backend, "/"], [steadyBackend, STEADY]] as const;
   try {
     const warmUp = await SteadyClient.start(port, STEADY);
     await until(() => warmUp.answered > 1, "the first answers");
     await warmUp.stop();
-    await until(poolsAreEmpty, "the pools to be empty before the cases");
-    const descriptors = descriptorCount();
+    await emptyPools(port, pools);
+    const descriptors = COUNTS_DESCRIPTORS ? descriptorCount() : 0;
 
     const steady = await SteadyClient.start(port, STEADY);
     for (const item of RESPONSE_CASES) {
@@ -118,11 +121,11 @@ Deno.test("each response of the table gets its verdict, however its bytes come",
 
     assertEquals(steady.errors, [], "a client of another backend was disturbed");
     assert(steady.answered > RESPONSE_CASES.length, `only ${steady.answered} steady requests`);
-    await until(poolsAreEmpty, "the pools to be empty again");
+    await emptyPools(port, pools);
     for (const { in_flight, connections } of lb.backends()) {
       assertEquals({ in_flight, ...connections }, { in_flight: 0, idle: 0, active: 0 });
     }
-    assertEquals(descriptorCount(), descriptors, "descriptors were left open");
+    await descriptorsBackTo(descriptors);
   } finally {
     await server.shutdown();
     await lb.close();
@@ -130,6 +133,22 @@ Deno.test("each response of the table gets its verdict, however its bytes come",
     await steadyBackend.close();
   }
 });
+
+/** Has the pooled connections closed, one by one, and waits for that. */
+async function emptyPools(
+  port: number,
+  pools: readonly (readonly [backend: RawBackend, prefix: string])[],
+): Promise<void> {
+  for (const [backend, prefix] of pools) {
+    while (backend.open.length > 0) {
+      const client = await RawClient.connect(port);
+      await ask(client, prefix + LAST);
+      await client.close();
+      const { connection } = backend.requests.at(-1)!;
+      await backend.gone(connection);
+    }
+  }
+}
 
 async function runAllWays(item: ResponseCase, scene: Scene): Promise<void> {
   for (const upstream of UPSTREAMS) {
@@ -156,18 +175,23 @@ async function run(
   script.asked = [];
   const client = await RawClient.connect(port);
   try {
-    // A pooled connection serves both; after `/last`, there is none.
-    if (upstream === "a new connection") await ask(client, "/last");
+    // Either takes the connection that is pooled, if there is one, and the first one ends it.
+    if (upstream === "a new connection") await ask(client, `/${LAST}`);
     else assertEquals((await ask(client, "/used")).body, "GET /used HTTP/1.1");
     await client.send(item.request);
     await checkInterim(item, client);
-    await checkOutcome(item, client, delivery);
+    const isWhole = await checkOutcome(item, client, delivery);
 
     const tries = item.retried && upstream === "a used connection" ? 2 : 1;
     assertEquals(script.asked.length, tries, "how often the backend was asked");
     const last = script.asked.at(-1)!;
     if (!item.reuse) await backend.gone(last);
-    await checkNextRequest(item, client, last, { port, backend, script });
+    const next = isWhole && !item.closes ? client : await RawClient.connect(port);
+    try {
+      await checkNextRequest(item, next, last, backend);
+    } finally {
+      if (next !== client) await next.close();
+    }
   } finally {
     await client.close();
   }
@@ -187,36 +211,47 @@ async function checkInterim(item: ResponseCase, client: RawClient): Promise<void
   assertEquals(seen, item.interim.map((interim) => [...interim]));
 }
 
-async function checkOutcome(item: ResponseCase, client: RawClient, delivery: Delivery) {
+/** Checks what the client gets; whether that is a whole response, a refusal among them. */
+async function checkOutcome(
+  item: ResponseCase,
+  client: RawClient,
+  delivery: Delivery,
+): Promise<boolean> {
   const { outcome } = item;
-  if (outcome.type === "cut") return checkCut(outcome, await client.rest());
+  let refusal = outcome.type === "refused" ? outcome.code : undefined;
   if (outcome.type === "refused or cut") {
-    if (delivery === "one write") return checkRefusal(await client.response(), "upstream_protocol");
-    const text = await firstAnswer(client);
-    return text.startsWith("HTTP/1.1 502 ")
-      ? checkRefusal(await client.response(), "upstream_protocol")
-      : checkCut(outcome, await client.rest());
+    await until(() => client.unread.includes("\r\n"), "a status line");
+    const mayBeCut = delivery !== "one write";
+    if (!mayBeCut || client.unread.startsWith("HTTP/1.1 502 ")) refusal = "upstream_protocol";
+  }
+  if (refusal === undefined && outcome.type !== "whole") {
+    checkCut(outcome as Extract<Outcome, { type: "cut" }>, await client.rest());
+    return false;
   }
   const response = await client.response(item.request.startsWith("HEAD ") ? "HEAD" : "GET");
-  if (outcome.type === "refused") return checkRefusal(response, outcome.code);
-  assertEquals(statusOf(response), outcome.status);
-  const { body, trailers } = outcome;
+  if (refusal === undefined) checkWhole(item, response);
+  else checkRefusal(response, refusal);
+  if (item.closes) {
+    assertEquals(valuesOf(response, "connection"), ["close"]);
+    assertEquals(await client.rest(), "", "something follows the last response");
+    assertEquals(client.ended, "eof");
+  }
+  return true;
+}
+
+function checkWhole(item: ResponseCase, response: RawMessage): void {
+  const { status, fields, body, trailers } = item.outcome as Extract<Outcome, { type: "whole" }>;
+  assertEquals(statusOf(response), status);
   const date = valuesOf(response, "date");
   assertEquals(date.length, 1, "a response has one Date");
   assertMatch(date[0]!, /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/);
-  const own = item.response.includes("\r\nDate: ") ? [] : [`Date: ${date[0]}`];
-  const fields = response.fields.filter((line) => !own.includes(line));
-  assertEquals({ fields, body: response.body, trailers: response.trailers }, {
-    fields: [...outcome.fields],
-    body,
-    trailers: [...trailers],
-  });
-}
-
-/** What the client has got when the first status line is there. */
-async function firstAnswer(client: RawClient): Promise<string> {
-  await until(() => client.unread.length > "HTTP/1.1 200 ".length, "a status line");
-  return client.unread;
+  const added = item.response.includes("\r\nDate: ") ? undefined : `Date: ${date[0]}`;
+  const seen = {
+    fields: response.fields.filter((line) => line !== added),
+    body: response.body,
+    trailers: response.trailers,
+  };
+  assertEquals(seen, { fields: [...fields], body, trailers: [...trailers] });
 }
 
 function checkRefusal(response: RawMessage, code: string): void {
@@ -241,26 +276,17 @@ function checkCut(expected: { readonly status: number; readonly body: string }, 
   assert(expected.body.startsWith(content), `other content: ${JSON.stringify(content)}`);
 }
 
-/** Checks what the next client gets, and on which connection the backend is asked. */
+/** Checks what the next request gets, and on which connection the backend is asked. */
 async function checkNextRequest(
   item: ResponseCase,
   client: RawClient,
   previous: number,
-  { port, backend }: Scene,
+  backend: RawBackend,
 ): Promise<void> {
-  if (item.closes) {
-    assertEquals(await client.rest(), "", "something follows the last response");
-    assertEquals(client.ended, "eof");
-  }
   backend.forget();
-  const next = item.closes ? await RawClient.connect(port) : client;
-  try {
-    assertEquals((await ask(next, "/next")).body, "GET /next HTTP/1.1");
-    const [{ connection }] = backend.requests as [SeenRequest];
-    assertEquals(connection === previous, item.reuse, "whether the connection is used again");
-    await next.end();
-    assertEquals(await next.rest(), "", "something follows the last response");
-  } finally {
-    if (next !== client) await next.close();
-  }
+  assertEquals((await ask(client, "/next")).body, "GET /next HTTP/1.1");
+  const [{ connection }] = backend.requests as [SeenRequest];
+  assertEquals(connection === previous, item.reuse, "whether the connection is used again");
+  await client.end();
+  assertEquals(await client.rest(), "", "something follows the last response");
 }

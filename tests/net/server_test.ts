@@ -289,8 +289,12 @@ Deno.test("a Unix socket that a dead process left behind is taken over, one in u
   const folder = await Deno.makeTempDir();
   try {
     const path = `${folder}/lb.sock`;
-    // The runtime does not take the file away.
-    Deno.listen({ transport: "unix", path }).close();
+    const code = `Deno.listen({ transport: "unix", path: ${JSON.stringify(path)} });
+      Deno.kill(Deno.pid, "SIGKILL");`;
+    const args = ["eval", "--no-config", code];
+    const { signal, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
+    assertEquals(signal, "SIGKILL", new TextDecoder().decode(stderr));
+    assertEquals((await Deno.lstat(path)).isSocket, true);
     await using balancer = await run(new HttpL7(), `unix:${path}`);
     assertEquals(balancer.addr.transport, "unix");
     await assertRejects(() => new HttpL7().start(`unix:${path}`), Deno.errors.AddrInUse);

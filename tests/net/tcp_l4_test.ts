@@ -99,7 +99,7 @@ Deno.test("TcpL4 closes both sides when either resets", async (t) => {
     await client.read(5);
     client.reset();
     await client.closed;
-    await backend.peers[0]!.rest();
+    await backend.peers[0]!.closed;
     await settled(balancer.lb);
   });
 });

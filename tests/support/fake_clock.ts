@@ -14,8 +14,9 @@ export class FakeClock {
   /** The clock. */
   readonly clock: Clock = new Clock({ resolution: RESOLUTION, now: () => this.#now });
 
-  /** Lets time pass, and what follows from it happen. */
+  /** Lets everything happen that needs no time, then time pass, and then what follows from that. */
   async advance(ms: number): Promise<void> {
+    await settle();
     this.#now += ms;
     this.clock.tick();
     await settle();

@@ -8,13 +8,19 @@ import { type Duplex, writeAll } from "../../lib/common/duplex.ts";
 
 /** Bytes of a text in which every character is one byte. */
 export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
+
+/** How many arguments a call takes at a time. */
+const SLICE = 4096;
 
 /** The text of bytes, one character for each. */
 export function textOf(bytes: Uint8Array): string {
+  if (bytes.length <= SLICE) return String.fromCharCode(...bytes);
   let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
+  for (let at = 0; at < bytes.length; at += SLICE) text += textOf(bytes.subarray(at, at + SLICE));
   return text;
 }
 
@@ -67,6 +73,8 @@ export class Truncated extends Error {}
 export class Peer {
   /** The connection. */
   readonly duplex: Duplex;
+  /** Bytes that have come so far. */
+  received = 0;
   #text = "";
   #ended = false;
 
@@ -107,7 +115,10 @@ export class Peer {
       count = null;
     }
     if (count === null) this.#ended = true;
-    else this.#text += textOf(into.subarray(0, count));
+    else {
+      this.received += count;
+      this.#text += textOf(into.subarray(0, count));
+    }
     return count !== null;
   }
 

@@ -31,7 +31,11 @@ import type { StrategyName } from "../../lib/strategy/registry.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { type Faults, FaultyDuplex } from "./faulty_duplex.ts";
 import { type Message, Peer } from "./http_text.ts";
-import { type BackendConnection, ScriptedBackend, ScriptedBackends } from "./scripted_backend.ts";
+import {
+  type BackendConnection,
+  type ScriptedBackend,
+  ScriptedBackends,
+} from "./scripted_backend.ts";
 
 /** How a test wants its balancer; each part has a default. */
 export interface L7Options {
@@ -194,6 +198,7 @@ export class L7 {
 
   /** The records of the access log. */
   async records(): Promise<Record<string, unknown>[]> {
+    await settle();
     await this.context.accessLog!.flush();
     return this.#lines.map((line) => JSON.parse(line));
   }

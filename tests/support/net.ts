@@ -168,8 +168,9 @@ export class Peer implements AsyncDisposable {
     return this.#buffer.length;
   }
 
-  /** Reads once; `false` at the end. */
+  /** Reads once; `false` at the end. Only one may read at a time. */
   async fill(): Promise<boolean> {
+    if (this.#wake !== undefined) throw new Error("somebody else reads from this connection");
     if (this.#end !== undefined) return false;
     const { promise, resolve } = Promise.withResolvers<void>();
     const before = this.#buffer.length;
@@ -355,19 +356,21 @@ export async function serveScript(
 ): Promise<Scripted> {
   const peers: Peer[] = [];
   const failures: unknown[] = [];
+  const running: Promise<void>[] = [];
+  const follow = async (peer: Peer, index: number) => {
+    try {
+      await script(peer, index);
+      await peer.end();
+      await peer.rest();
+    } catch (error) {
+      if (!(error instanceof Cut)) failures.push(error);
+    }
+    await peer.close();
+  };
   const server: NetServer = createServer({ allowHalfOpen: true }, (socket) => {
     const peer = new Peer(socket as unknown as Socket);
     peers.push(peer);
-    void (async () => {
-      try {
-        await script(peer, peers.length - 1);
-        await peer.end();
-        await peer.rest();
-      } catch (error) {
-        if (!(error instanceof Cut)) failures.push(error);
-      }
-      await peer.close();
-    })();
+    running.push(follow(peer, peers.length - 1));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -384,6 +387,7 @@ export async function serveScript(
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve));
       await Promise.all(peers.map((peer) => peer.close()));
+      await Promise.all(running);
       await closed;
       if (failures.length > 0) throw failures[0];
     },

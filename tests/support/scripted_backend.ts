@@ -51,7 +51,7 @@ export class BackendConnection extends Peer {
 /** One backend. */
 export class ScriptedBackend {
   readonly #arrived: BackendConnection[] = [];
-  #waiting: ((connection: BackendConnection) => void) | undefined;
+  readonly #waiting: ((connection: BackendConnection) => void)[] = [];
   #hold: Promise<void> | undefined;
   /** All connections that were opened to it. */
   readonly connections: BackendConnection[] = [];
@@ -69,11 +69,9 @@ export class ScriptedBackend {
     if (this.failure !== undefined) throw this.failure;
     const connection = new BackendConnection(this.faults);
     this.connections.push(connection);
-    if (this.#waiting === undefined) this.#arrived.push(connection);
-    else {
-      this.#waiting(connection);
-      this.#waiting = undefined;
-    }
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) this.#arrived.push(connection);
+    else waiting(connection);
     return connection.proxySide;
   }
 
@@ -81,7 +79,7 @@ export class ScriptedBackend {
   accept(): Promise<BackendConnection> {
     const arrived = this.#arrived.shift();
     if (arrived !== undefined) return Promise.resolve(arrived);
-    return new Promise((resolve) => this.#waiting = resolve);
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** Connections that were opened and not taken by {@linkcode accept}. */

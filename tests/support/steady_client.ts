@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { RawClient, statusOf } from "./raw_http.ts";
+import { RawClient } from "./raw_http.ts";
+import { statusOf } from "./raw_message.ts";
 
 /** Milliseconds between an answer and the next request. */
 const PAUSE_MS = 3;

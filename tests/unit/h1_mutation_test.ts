@@ -173,7 +173,7 @@ Deno.test("a mutated chunked body is taken exactly if the grammar takes it, howe
   const random = new Random(SEED + 2);
   const samples = CHUNKED.map(([body]) => bytesOf(body + "GET / HTTP/1.1\r\n"));
   let taken = 0;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < ROUNDS / 2; round++) {
     const bytes = mutate(random.pick(samples), random);
     const text = textOf(bytes);
     const shown = JSON.stringify(text);
@@ -192,7 +192,7 @@ Deno.test("a mutated chunked body is taken exactly if the grammar takes it, howe
     assertEquals(pieces.end, whole.end, shown);
     if (trailers !== "") assertPlain(trailers + "\r\n");
   }
-  assert(taken > ROUNDS / 10 && taken < ROUNDS / 1.1, `${taken} of ${ROUNDS} were taken`);
+  assert(taken > ROUNDS / 20 && taken < ROUNDS / 2.2, `${taken} of ${ROUNDS / 2} were taken`);
 });
 
 Deno.test("bytes by chance are never taken for a head, and never make a parser throw", () => {

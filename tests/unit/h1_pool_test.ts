@@ -314,7 +314,7 @@ Deno.test("after any order of uses the counts are right", async () => {
   const f = new Fixture({ maxConnections: 5, maxWaiting: 0 });
   const held: UpstreamConnection[] = [];
   let seed = 1;
-  for (let step = 0; step < 2000; step++) {
+  for (let step = 0; step < 1000; step++) {
     seed = (seed * 48271) % 2147483647;
     const connection = held[seed % (held.length + 1)];
     if (connection === undefined) {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { ChunkedDecoder, encodeChunkSize } from "../../lib/http/h1/chunked.ts";
 import { encodeRequestHead } from "../../lib/http/h1/encode_request.ts";
 import { encodeResponseHead } from "../../lib/http/h1/encode_response.ts";
-import { RequestHead } from "../../lib/http/h1/request.ts";
+import type { RequestHead } from "../../lib/http/h1/request.ts";
 import { ResponseHead } from "../../lib/http/h1/response.ts";
 import { ByteWriter } from "../../lib/http/h1/writer.ts";
 import { fieldsOf, framingText, parseRequest, parseResponse } from "../support/h1_parse.ts";

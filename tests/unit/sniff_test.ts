@@ -1,6 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
+import { AccessPolicy } from "../../lib/control/access.ts";
+import { ManagementApi } from "../../lib/control/http_api.ts";
 import { sniffManagement } from "../../lib/mux/sniff.ts";
 import { bytesOf } from "../support/http_text.ts";
+import { makeManagement } from "../support/management.ts";
 import { mutate, Random } from "../support/prng.ts";
 
 const METHODS = ["POST", "GET", "DELETE", "PATCH", "PUT", "HEAD", "OPTIONS"];
@@ -93,5 +96,14 @@ Deno.test("changed beginnings are judged as the expression judges them", () => {
     const verdict = sniffManagement(bytes, bytes.length);
     assertEquals(verdict === "yes", MANAGEMENT.test(text), JSON.stringify(text));
     if (bytes.length > 22) assert(verdict !== "more", JSON.stringify(text));
+  }
+});
+
+Deno.test("what layer 4 takes for a management call is what the management API answers", () => {
+  const api = new ManagementApi(makeManagement("l4").management, new AccessPolicy());
+  const paths = new Set([...CALLS, ...OTHERS].map((text) => text.split(" ")[1] ?? ""));
+  for (const target of paths) {
+    const path = target.split("?")[0]!;
+    assertEquals(sniff(`GET ${target} HTTP/1.1`) === "yes", api.claims(path), target);
   }
 });

@@ -78,7 +78,8 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   onDeadline(): void {
-    this.#error = "request_timeout";
+    // A client that was refused and lingers was refused for another reason.
+    this.#error ||= "request_timeout";
     this.#client.close();
     this.#upstream?.close();
   }
@@ -144,7 +145,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
           if (!(error instanceof ProxyError)) throw error;
           stats.failed(error.code);
           tried.add(backend);
-          if (attempts >= this.#context.maxAttempts) throw error;
+          if (attempts >= this.#context.maxAttempts && this.#next(tried) !== undefined) throw error;
           log.debug("a backend was not reached", { error: describeError(error) });
         } finally {
           lease.release();
@@ -160,15 +161,17 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   #pick(tried: ReadonlySet<LiveBackend>): LiveBackend {
-    const { pool } = this.#context;
-    const backend = tried.size === 0
-      ? pool.pick()
-      : pool.pick((member) => tried.has(member.backend));
+    const backend = this.#next(tried);
     if (backend !== undefined) return backend;
     const why = tried.size === 0
-      ? `pool ${pool.name} has no active backend`
+      ? `pool ${this.#context.pool.name} has no active backend`
       : "no backend can be reached";
     throw new ProxyError("no_backend", "upstream", why);
+  }
+
+  #next(tried: ReadonlySet<LiveBackend>): LiveBackend | undefined {
+    const { pool } = this.#context;
+    return tried.size === 0 ? pool.pick() : pool.pick((member) => tried.has(member.backend));
   }
 
   #connect(backend: LiveBackend): Promise<Duplex> {

@@ -82,6 +82,10 @@ export class Attempt {
   #upstream: UpstreamConnection | undefined;
   #uploading: Promise<void> | undefined;
   #uploadEnd: TransferEnd | undefined;
+  /** The body of the answer. */
+  #answer: BodyTransfer | undefined;
+  /** Whether bytes for the client are being written. */
+  #passing = false;
   /** Why we gave up waiting. */
   #expired: ErrorCode | undefined;
 
@@ -110,18 +114,21 @@ export class Attempt {
    */
   async run(backend: LiveBackend, stats: UpstreamStats, fresh: boolean): Promise<boolean> {
     const upstream = await this.#acquire(backend, stats, fresh);
+    const { tally, transfer } = this.#parts;
+    const read = upstream.reader.bytesRead;
+    const moved = transfer.bytes;
     let keep = 0;
     try {
       this.#upstream = upstream;
-      const read = upstream.reader.bytesRead;
-      if (this.#parts.tally.gone) throw clientGone(this.#parts.tally, undefined);
+      if (tally.gone) throw clientGone(tally, undefined);
       const end = await this.#converse(upstream, stats);
-      stats.bytesReceived += upstream.reader.bytesRead - read;
       keep = end.upstreamKeep;
       return end.keep;
     } finally {
       this.#upstream = undefined;
       stats.active--;
+      stats.bytesReceived += upstream.reader.bytesRead - read;
+      stats.bytesSent += transfer.bytes - moved;
       backend.http.release(upstream, keep);
     }
   }
@@ -149,6 +156,9 @@ export class Attempt {
         this.#expire("upstream_timeout");
         break;
       case "relay":
+        this.#expire(this.#answer!.waiting === "source" ? "upstream_stalled" : "client_closed");
+        this.#parts.connection.duplex.close();
+        break;
       case "tunnel":
         this.#expire("upstream_stalled");
         this.#parts.connection.duplex.close();
@@ -159,6 +169,8 @@ export class Attempt {
   #expire(code: ErrorCode): void {
     this.#expired = code;
     this.#upstream?.duplex.close();
+    // A client that does not take what we pass on would keep us waiting whatever the backend does.
+    if (this.#passing) this.#parts.connection.duplex.close();
   }
 
   async #acquire(
@@ -191,7 +203,7 @@ export class Attempt {
       this.#wait = "continue";
       connection.arm(timeouts.expectContinue);
     } else this.#startUpload();
-    return await this.#receive(upstream);
+    return await this.#receive(upstream, stats);
   }
 
   /** Sends what is left of the body while the answer is already waited for. */
@@ -236,7 +248,7 @@ export class Attempt {
    * Reads the answer and passes it on. The head is parsed into an object that all connections share:
    * between parsing and encoding nothing may be awaited.
    */
-  async #receive(upstream: UpstreamConnection): Promise<AttemptEnd> {
+  async #receive(upstream: UpstreamConnection, stats: UpstreamStats): Promise<AttemptEnd> {
     const { connection, facts, out } = this.#parts;
     const { reader } = upstream;
     const head = connection.scratch.response;
@@ -256,7 +268,7 @@ export class Attempt {
       if (head.status === 101) {
         // RFC 9110, section 7.8: a server must not switch to a protocol that was not asked for.
         if (!facts.upgrade || !head.upgrade) throw protocolError("it switches protocols unasked");
-        return await this.#tunnel(upstream, end);
+        return await this.#tunnel(upstream, end, stats);
       }
       if (++interim > MAX_INTERIM) throw protocolError("it sends interim responses without end");
       out.at = 0;
@@ -295,7 +307,7 @@ export class Attempt {
     });
     tally.status = head.status;
     reader.start = headEnd;
-    const transfer = new BodyTransfer(reader, framing, body === "chunked");
+    const transfer = this.#answer = new BodyTransfer(reader, framing, body === "chunked");
     transfer.copyTo(out);
     if (transfer.malformed !== undefined) throw protocolError("its chunked body is malformed");
     this.#wait = "relay";
@@ -313,7 +325,11 @@ export class Attempt {
   }
 
   /** Passes the 101 in the scratch on, and then bytes both ways. */
-  async #tunnel(upstream: UpstreamConnection, headEnd: number): Promise<AttemptEnd> {
+  async #tunnel(
+    upstream: UpstreamConnection,
+    headEnd: number,
+    stats: UpstreamStats,
+  ): Promise<AttemptEnd> {
     const { connection, tally, out } = this.#parts;
     const { tunnelIdle } = connection.context.timeouts;
     out.at = 0;
@@ -326,6 +342,7 @@ export class Attempt {
     tally.responded = true;
     await this.#pass();
     const bytes = await runTunnel(connection, upstream, arm);
+    stats.bytesSent += bytes.up;
     tally.bytesIn += bytes.up;
     tally.bytesOut += bytes.down;
     return { keep: false, upstreamKeep: 0 };
@@ -334,11 +351,14 @@ export class Attempt {
   /** Sends what lies in `out` to the client. */
   async #pass(): Promise<void> {
     const { connection, tally, out } = this.#parts;
+    this.#passing = true;
     try {
       await writeAll(connection.duplex, out.written);
       tally.bytesOut += out.at;
     } catch (cause) {
       throw clientGone(tally, cause);
+    } finally {
+      this.#passing = false;
     }
   }
 
@@ -371,11 +391,12 @@ export class Attempt {
   /** Why a response could not be passed on to its end. */
   #cut(end: TransferEnd): ProxyError {
     const { tally } = this.#parts;
+    // We closed both connections, so both have failed.
+    if (this.#expired === "upstream_stalled") {
+      return new ProxyError(this.#expired, "upstream", "the response stalled");
+    }
     if (end.type === "sink" || tally.gone) {
       return clientGone(tally, end.type === "sink" ? end.cause : undefined);
-    }
-    if (this.#expired !== undefined) {
-      return new ProxyError(this.#expired, "upstream", "the response stalled");
     }
     if (end.type === "malformed") return protocolError("its chunked body is malformed");
     const cause = end.type === "source" ? end.cause : undefined;

@@ -40,15 +40,14 @@ export class BodyTransfer {
   readonly #chunked: boolean;
   /** Content bytes that are still to come; `Infinity` while the end is not known. */
   #remaining: number;
-  #trailersWritten = false;
   /** Whether the whole body has been read and handed over. */
   done = false;
   /** Set when the body is malformed. */
   malformed: ErrorCode | undefined;
   /** Content bytes moved so far. */
   bytes = 0;
-  /** Which side is waited for, so that a stall is blamed on the right one. */
-  waiting: "source" | "sink" = "source";
+  /** Which side is waited for, so that a stall is blamed on the right one; first the head must be taken. */
+  waiting: "source" | "sink" = "sink";
 
   /**
    * @param reader Where the body comes from.
@@ -120,8 +119,6 @@ export class BodyTransfer {
   }
 
   #close(out: ByteWriter): void {
-    if (this.#trailersWritten) return;
-    this.#trailersWritten = true;
     out.bytes(LAST_CHUNK);
     if (this.#decoder !== undefined) out.bytes(this.#decoder.trailers);
     out.line();

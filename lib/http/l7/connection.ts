@@ -21,10 +21,10 @@ import { NO_ROUTE } from "./plan.ts";
 
 /** Bytes that an idle connection holds to read into; a larger head grows the buffer while it lasts. */
 const IDLE_BUFFER = 1024;
-/** How long the rest of a refused request is read and thrown away before the socket is closed. */
+/** How long a client that we have ended may be silent before the socket is closed. */
 const LINGER_MS = 1000;
-/** The most that is thrown away. */
-const LINGER_BYTES = 256 * 1024;
+/** How long what it still sends is read and thrown away in all. */
+const MAX_LINGER_MS = 10_000;
 
 const log = getLogger("http");
 
@@ -185,11 +185,13 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
       // The client has gone; there is nobody left to linger for.
       return;
     }
-    const start = reader.bytesRead;
-    while (reader.bytesRead - start < LINGER_BYTES) {
+    // Many clients read no answer before they have sent all of a large request.
+    const end = this.context.clock.now() + MAX_LINGER_MS;
+    while (this.context.clock.now() < end) {
       if (!reader.reading) reader.start = reader.end;
       if (!await reader.fill()) return;
       reader.start = reader.end;
+      this.arm(LINGER_MS);
     }
   }
 

@@ -10,6 +10,7 @@ import { describeError, type ErrorCode, ProxyError } from "../../common/errors.t
 import { makeRequestId } from "../../common/request_id.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { RequestStats } from "../../observe/metrics.ts";
+import { ascii } from "../h1/chars.ts";
 import { encodeRequestHead } from "../h1/encode_request.ts";
 import { Known } from "../h1/fields.ts";
 import type { RequestHead } from "../h1/request.ts";
@@ -30,6 +31,7 @@ import { serveLocal } from "./serve_local.ts";
 /** RFC 9110, section 9.2.2. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);
 const NOTHING = new Uint8Array(0);
+const CONTINUE = ascii("HTTP/1.1 100 Continue\r\n\r\n");
 
 const log = getLogger("http");
 
@@ -79,7 +81,8 @@ export class Exchange {
       expectContinue: head.expectContinue,
     };
     this.#tally = { responded: false, gone: false, status: 0, bytesIn: headBytes, bytesOut: 0 };
-    this.#bodyless = head.framing.type === "none";
+    this.#bodyless = head.framing.type === "none" ||
+      (head.framing.type === "length" && head.framing.length === 0);
     if (context.accessLog !== undefined) {
       this.#logDraft = {
         target: head.target,
@@ -151,7 +154,7 @@ export class Exchange {
   }
 
   async #answer(status: number, fields: [string, string][]): Promise<boolean> {
-    const keep = this.#facts.keep && this.#received;
+    const keep = this.#keep && this.#received;
     const noBody = this.#facts.method === "HEAD";
     const answer = encodeResponse({ status, fields, body: NOTHING, noBody, close: !keep });
     await this.#send(answer, status);
@@ -159,11 +162,22 @@ export class Exchange {
   }
 
   async #local(answer: ReturnType<typeof serveLocal>): Promise<boolean> {
-    const { status, fields, body, drained } = await answer;
-    const keep = this.#facts.keep && drained;
+    const [{ status, fields, body, drained }] = await Promise.all([answer, this.#invite()]);
+    const keep = this.#keep && drained;
     const noBody = this.#facts.method === "HEAD";
     await this.#send(encodeResponse({ status, fields, body, noBody, close: !keep }), status);
     return keep;
+  }
+
+  /** Tells a client that waits for it to send the body: we are the final recipient (RFC 9110, section 10.1.1). */
+  async #invite(): Promise<void> {
+    if (!this.#facts.expectContinue) return;
+    try {
+      await writeAll(this.#connection.duplex, CONTINUE);
+      this.#tally.bytesOut += CONTINUE.length;
+    } catch (cause) {
+      throw clientGone(this.#tally, cause);
+    }
   }
 
   async #send(bytes: Uint8Array, status: number): Promise<void> {
@@ -231,17 +245,18 @@ export class Exchange {
         out.at = request;
         return await this.#try(backend, parts, fresh);
       } catch (error) {
-        if (!(error instanceof ProxyError) || !this.#mayRetry(error)) throw error;
-        log.debug("an attempt failed and is followed by another", {
-          backend: backend.addr,
-          error: describeError(error),
-        });
+        if (!(error instanceof ProxyError) || !this.#mayRepeat(error)) throw error;
         const failed = tried ??= new Set();
         failed.add(backend);
         const next = pool.pick((member) => failed.has(member.backend));
         // A connection that was closed while idle says nothing against its backend.
         fresh = error.retry === "if-reused";
         if (next === undefined && !fresh) throw exhausted(error);
+        if (this.#attempts >= this.#connection.context.maxAttempts) throw error;
+        log.debug("an attempt failed and is followed by another", {
+          backend: backend.addr,
+          error: describeError(error),
+        });
         backend = next ?? backend;
       } finally {
         lease.release();
@@ -265,12 +280,17 @@ export class Exchange {
     }
   }
 
-  #mayRetry(error: ProxyError): boolean {
+  /** Whether the same request may be sent once more, as far as this error is concerned. */
+  #mayRepeat(error: ProxyError): boolean {
     if (this.#tally.responded || this.#tally.gone) return false;
-    if (this.#attempts >= this.#connection.context.maxAttempts) return false;
     if (error.retry === "safe") return true;
     return error.retry === "if-reused" && IDEMPOTENT.has(this.#facts.method) &&
       this.#attempt!.replayable;
+  }
+
+  /** Whether the client's connection may carry another request, if nothing of this one is left. */
+  get #keep(): boolean {
+    return this.#facts.keep && !this.#connection.draining;
   }
 
   /** Whether the whole request has been read, so that the next one can follow. */
@@ -302,7 +322,7 @@ export class Exchange {
       duplex.close();
       return false;
     }
-    const keep = this.#facts.keep && this.#received;
+    const keep = this.#keep && this.#received;
     const noBody = this.#facts.method === "HEAD";
     try {
       const answer = encodeError(known.code, { noBody, close: !keep });

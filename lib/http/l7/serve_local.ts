@@ -6,6 +6,7 @@
  */
 import type { ByteReader } from "../../common/byte_reader.ts";
 import type { PeerAddress } from "../../common/duplex.ts";
+import type { ErrorCode } from "../../common/errors.ts";
 import type { RequestHead } from "../h1/request.ts";
 import { ByteWriter } from "../h1/writer.ts";
 import { BodyTransfer } from "./body_transfer.ts";
@@ -14,6 +15,10 @@ import { answerTo, problemBody } from "../problem.ts";
 
 /** The largest body of such a request, in bytes. */
 const MAX_BODY = 64 * 1024;
+/** Methods that a request of the Fetch standard must not have. */
+const FORBIDDEN_METHOD = /^(?:connect|trace|track)$/i;
+/** Those whose requests have no body there; their case is set right. */
+const BODILESS_METHOD = /^(?:get|head)$/i;
 
 /** An answer to send. */
 export interface LocalAnswer {
@@ -39,6 +44,9 @@ export function serveLocal(
   // The head is taken apart before anything is awaited: its bytes do not stay.
   const { method, framing } = head;
   const url = `http://${head.authority || "localhost"}${head.target}`;
+  // Not every host that a header may name can stand in a URL: 1.2.3.4.5 looks like an IP address and is none.
+  if (!URL.canParse(url)) return Promise.resolve(problem("bad_host"));
+  if (FORBIDDEN_METHOD.test(method)) return Promise.resolve(problem("method_not_implemented"));
   const fields: [string, string][] = [];
   for (let i = 0; i < head.fields.count; i++) {
     fields.push([head.fields.name(i), head.fields.value(i)]);
@@ -52,7 +60,7 @@ export function serveLocal(
       new Request(url, {
         method,
         headers: fields,
-        body: method === "GET" || method === "HEAD" || body.length === 0 ? null : body,
+        body: BODILESS_METHOD.test(method) || body.length === 0 ? null : body,
       }),
   );
 }
@@ -67,7 +75,7 @@ async function readAndAsk(
   const out = new ByteWriter(new Uint8Array(4096));
   for (;;) {
     transfer.copyTo(out);
-    if (transfer.malformed !== undefined) return problem("bad_chunk");
+    if (transfer.malformed !== undefined) return problem(transfer.malformed);
     if (transfer.done) break;
     if (out.at === out.buffer.length) {
       if (out.at >= MAX_BODY) return problem("body_too_large");
@@ -82,7 +90,7 @@ async function readAndAsk(
   return { status: response.status, fields: [...response.headers], body, drained: true };
 }
 
-function problem(code: "bad_chunk" | "body_too_large" | "client_closed"): LocalAnswer {
+function problem(code: ErrorCode): LocalAnswer {
   return {
     status: answerTo(code).status,
     fields: [["Content-Type", "application/problem+json"]],

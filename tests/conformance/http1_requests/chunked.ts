@@ -118,6 +118,8 @@ const LINE_ENDS: readonly RequestCase[] = [
   refuse("K11", "LF does not end a size", "3\nabc\r\n" + LAST),
   refuse("chunk-lf-only", "LF does not end a size", "5\nhello\r\n" + LAST),
   refuse("K12", "CR does not end a size", "3\rabc\r\n" + LAST),
+  refuse("K12-x", "CR and another byte do not end a size", "3\rXabc\r\n" + LAST),
+  refuse("K13-x", "CR and another byte do not end a chunk", "3\r\nabc\rX" + LAST),
   refuse("K13", "LF does not end a chunk", "3\r\nabc\n" + LAST),
   refuse("K13-cr", "CR does not end a chunk", "3\r\nabc\r" + LAST),
   refuse("K14", "a chunk ends in CRLF", "3\r\nabc" + LAST),

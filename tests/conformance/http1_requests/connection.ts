@@ -357,6 +357,14 @@ const KEEP_ALIVE: readonly RequestCase[] = [
     Array.from({ length: 30 }, (_, i) => sees([`GET /${i} HTTP/1.1`, "Host: a"])),
   ),
   forward(
+    "pipelined-partial",
+    "9112 9.6",
+    "two requests and a part of a third that never gets whole",
+    get() + EVIL + "GET /third HTTP/1.1\r\nHo",
+    [seesGet(), SEES_EVIL],
+    { end: true, closes: true },
+  ),
+  forward(
     "X18",
     "9112 9.6",
     "behind close, nothing is processed",

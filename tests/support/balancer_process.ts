@@ -1,0 +1,94 @@
+/**
+ * Starts `balancer_program.ts` and looks at it from outside.
+ *
+ * @module
+ */
+import { cpuSeconds, residentBytes } from "../../scripts/bench/process.ts";
+import { PROJECT_ROOT } from "../../scripts/module_graph.ts";
+import type { BalancerProgram } from "./balancer_program.ts";
+
+/** Balancers in a process of their own. */
+export class BalancerProcess implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #output: Promise<string>;
+  #ending = false;
+  /** Where the balancer at layer 7 listens. */
+  readonly l7: Deno.Addr;
+  /** Where the balancer at layer 4 listens. */
+  readonly l4: Deno.Addr;
+
+  private constructor(
+    child: Deno.ChildProcess,
+    output: Promise<string>,
+    addresses: readonly [Deno.Addr, Deno.Addr],
+  ) {
+    this.#child = child;
+    this.#output = output;
+    [this.l7, this.l4] = addresses;
+  }
+
+  /**
+   * Starts the process.
+   *
+   * @param descriptors The limit of open files that it gets.
+   */
+  static async start(program: BalancerProgram, descriptors?: number): Promise<BalancerProcess> {
+    const limit = descriptors === undefined ? "" : `ulimit -n ${descriptors} && `;
+    const child = new Deno.Command("sh", {
+      args: [
+        "-c",
+        `${limit}exec "$@"`,
+        "sh",
+        Deno.execPath(),
+        ...["run", "--no-lock", "--no-check", "-A", "tests/support/balancer_program.ts"],
+        JSON.stringify(program),
+      ],
+      cwd: PROJECT_ROOT,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const output = new Response(child.stderr).text();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    let line = "";
+    while (!line.includes("\n")) {
+      const { value, done } = await reader.read();
+      if (done) throw new Error(`the balancers did not start: ${await output}`);
+      line += value;
+    }
+    await reader.cancel();
+    return new BalancerProcess(child, output, JSON.parse(line));
+  }
+
+  /** CPU seconds that it has used. */
+  get cpuSeconds(): number {
+    return cpuSeconds(this.#child.pid);
+  }
+
+  /** Its resident memory in bytes. */
+  get residentBytes(): number {
+    return residentBytes(this.#child.pid);
+  }
+
+  /** How many descriptors it has open. */
+  get descriptors(): number {
+    return [...Deno.readDirSync(`/proc/${this.#child.pid}/fd`)].length;
+  }
+
+  /** Lets it shut down; fails when it does not end in order, or has ended before. */
+  async end(): Promise<{ readonly output: string }> {
+    if (!this.#ending) {
+      this.#ending = true;
+      this.#child.kill("SIGTERM");
+    }
+    const { code, signal } = await this.#child.status;
+    const output = await this.#output;
+    if (code !== 0) throw new Error(`the balancers ended with ${signal ?? code}: ${output}`);
+    return { output };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
