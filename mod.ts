@@ -41,7 +41,15 @@ export {
 } from "./lib/common/address.ts";
 export type { PeerAddress } from "./lib/common/duplex.ts";
 export type { HeadLimits } from "./lib/http/h1/limits.ts";
-export { HttpL4, HttpL7, LoadBalancer, TcpL4 } from "./lib/load_balancer.ts";
+export {
+  GrpcL4,
+  GrpcL7,
+  HttpL4,
+  HttpL7,
+  LoadBalancer,
+  RoutingBalancer,
+  TcpL4,
+} from "./lib/load_balancer.ts";
 export type {
   HttpL7Options,
   Limits,

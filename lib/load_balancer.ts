@@ -10,12 +10,13 @@ import { descriptorLimit } from "./common/descriptors.ts";
 import type { ManagementApi } from "./control/http_api.ts";
 import type { Management } from "./control/management.ts";
 import type { BackendInfo, RouteInfo } from "./control/model.ts";
+import { GrpcConnection } from "./grpc/l7/connection.ts";
 import { StreamConnection } from "./http/l4/connection.ts";
 import { HttpConnection } from "./http/l7/connection.ts";
 import type { HttpContext } from "./http/l7/context.ts";
 import { makeFetchHandler } from "./http/l7/fetch.ts";
 import { encodeError } from "./http/problem.ts";
-import { type Acceptor, Core, makeScratch } from "./load_balancer/core.ts";
+import { type Acceptor, Core, makeManagementScratch, makeScratch } from "./load_balancer/core.ts";
 import {
   DEFAULT_SHUTDOWN,
   type HttpL7Options,
@@ -24,6 +25,8 @@ import {
   type StartOptions,
 } from "./load_balancer/options.ts";
 import { Listener } from "./mux/listener.ts";
+import { SniffedConnection } from "./mux/sniffed_connection.ts";
+import { removeStaleSocket } from "./mux/unix_socket.ts";
 import type { Metrics } from "./observe/metrics.ts";
 import type { Route } from "./route/route.ts";
 
@@ -96,14 +99,15 @@ export abstract class LoadBalancer {
    * @throws {TypeError} When the address is not valid.
    * @throws {Deno.errors.AddrInUse} When it is taken.
    */
-  // deno-lint-ignore require-await -- what is thrown must reject
   async start(address: string, options: StartOptions = {}): Promise<Server> {
     const { signal } = options;
-    signal?.throwIfAborted();
     const { kind, options: { limits = {}, timeouts = {} } } = this.#core;
     const metrics = this.metrics.listener(this.name);
+    const where = parseListenAddress(address);
+    if (where.transport === "unix") await removeStaleSocket(where.path);
+    signal?.throwIfAborted();
     const listener = new Listener({
-      address: parseListenAddress(address),
+      address: where,
       maxConnections: limits.maxConnections ??
         Math.max(MIN_CONNECTIONS, Math.floor(descriptorLimit() * kind.descriptorShare)),
       accept: this.#acceptor(metrics),
@@ -156,51 +160,15 @@ class ListenerServer implements Server {
 /** What clients above the limit of connections are told where they are known to speak HTTP. */
 const BUSY = encodeError("too_many_connections", { noBody: false, close: true });
 
-/**
- * Balances HTTP per request: every request goes to the backend that its route, or the strategy of the
- * default pool, picks.
- *
- * @example
- * ```ts
- * import { HttpL7, RouteBuilder } from "@atlastore/lb";
- *
- * const lb = new HttpL7({ backends: ["http://localhost:8081", "http://localhost:8082"] });
- * lb.addRoute(new RouteBuilder().path("/api").target("http://localhost:8081").build());
- * const server = await lb.start("127.0.0.1:0");
- * await server.shutdown();
- * ```
- */
-export class HttpL7 extends LoadBalancer {
+/** What balancers at layer 7 have beside that: routes. */
+export abstract class RoutingBalancer extends LoadBalancer {
   readonly #core: Core;
-  /**
-   * A handler for `Deno.serve`: the same routes, strategies and pools inside a server of one's own. It
-   * is bound, so it can be passed as it stands. Upgrades are answered 501: use {@linkcode HttpL7.start}
-   * for them.
-   */
-  readonly fetch: (request: Request, info?: Deno.ServeHandlerInfo) => Promise<Response>;
 
-  /**
-   * Makes a balancer; {@linkcode HttpL7.start} makes it listen.
-   *
-   * @throws {TypeError} When an address, a weight, a route, a network or the token is not valid.
-   */
-  constructor(options: HttpL7Options = {}) {
-    const core = new Core(
-      { name: "http-l7", layer: "l7", scheme: "http", descriptorShare: 0.75, busy: BUSY },
-      options,
-      options.fallback,
-    );
-    super(core, (metrics) => {
-      const context = core.httpContext(metrics, options);
-      const scratch = makeScratch(context);
-      return (duplex) => new HttpConnection(duplex, context, scratch);
-    });
+  /** Called by the kinds of balancers only. */
+  protected constructor(core: Core, acceptor: Acceptor, routes: readonly Route[] = []) {
+    super(core, acceptor);
     this.#core = core;
-    for (const route of options.routes ?? []) this.addRoute(route);
-    this.fetch = makeFetchHandler(
-      core.httpContext(this.metrics.listener(`${this.name}-fetch`), options),
-      makeScratch,
-    );
+    for (const route of routes) this.addRoute(route);
   }
 
   /**
@@ -229,6 +197,51 @@ export class HttpL7 extends LoadBalancer {
 }
 
 /**
+ * Balances HTTP per request: every request goes to the backend that its route, or the strategy of the
+ * default pool, picks.
+ *
+ * @example
+ * ```ts
+ * import { HttpL7, RouteBuilder } from "@atlastore/lb";
+ *
+ * const lb = new HttpL7({ backends: ["http://localhost:8081", "http://localhost:8082"] });
+ * lb.addRoute(new RouteBuilder().path("/api").target("http://localhost:8081").build());
+ * const server = await lb.start("127.0.0.1:0");
+ * await server.shutdown();
+ * ```
+ */
+export class HttpL7 extends RoutingBalancer {
+  /**
+   * A handler for `Deno.serve`: the same routes, strategies and pools inside a server of one's own. It
+   * is bound, so it can be passed as it stands. Upgrades are answered 501: use {@linkcode HttpL7.start}
+   * for them.
+   */
+  readonly fetch: (request: Request, info?: Deno.ServeHandlerInfo) => Promise<Response>;
+
+  /**
+   * Makes a balancer; {@linkcode HttpL7.start} makes it listen.
+   *
+   * @throws {TypeError} When an address, a weight, a route, a network or the token is not valid.
+   */
+  constructor(options: HttpL7Options = {}) {
+    const core = new Core(
+      { name: "http-l7", layer: "l7", scheme: "http", descriptorShare: 0.75, busy: BUSY },
+      options,
+      options.fallback,
+    );
+    super(core, (metrics) => {
+      const context = core.httpContext(metrics, options);
+      const scratch = makeScratch(context);
+      return (duplex) => new HttpConnection(duplex, context, scratch);
+    }, options.routes);
+    this.fetch = makeFetchHandler(
+      core.httpContext(this.metrics.listener(`${this.name}-fetch`), options),
+      makeScratch,
+    );
+  }
+}
+
+/**
  * Balances HTTP per connection: each connection goes to one backend, byte for byte, and only requests to
  * the management API are answered here.
  */
@@ -245,7 +258,7 @@ export class HttpL4 extends LoadBalancer {
     );
     super(core, (metrics) => {
       const http: HttpContext = { ...core.httpContext(metrics), closeAfterFirst: true };
-      const scratch = makeScratch(http);
+      const scratch = makeManagementScratch(http);
       const context = core.streamContext(
         metrics,
         core.local && ((duplex) => new HttpConnection(duplex, http, scratch)),
@@ -271,5 +284,70 @@ export class TcpL4 extends LoadBalancer {
       const context = core.streamContext(metrics, undefined);
       return (duplex) => new StreamConnection(duplex, context);
     });
+  }
+}
+
+/**
+ * What serves the connections of a gRPC listener: HTTP/2 with prior knowledge, and on the same port the
+ * management API over HTTP/1.1.
+ */
+function grpcAcceptor(core: Core, options: HttpL7Options): Acceptor {
+  return (metrics) => {
+    const grpc = core.grpcContext(metrics, options);
+    const http: HttpContext = { ...core.httpContext(metrics, options), closeAfterFirst: true };
+    const scratch = makeManagementScratch(http);
+    return (duplex) =>
+      new SniffedConnection(duplex, {
+        clock: core.clock,
+        timeout: http.timeouts.requestHead,
+        h2: (duplex) => new GrpcConnection(duplex, grpc),
+        http1: (duplex) => new HttpConnection(duplex, http, scratch),
+      });
+  };
+}
+
+/**
+ * Balances gRPC per call: every call goes to the backend that its service, method and metadata, or the
+ * strategy of the default pool, pick. Clients speak HTTP/2 with prior knowledge (h2c).
+ *
+ * @example
+ * ```ts
+ * import { GrpcL7, RouteBuilder } from "@atlastore/lb";
+ *
+ * const lb = new GrpcL7({ backends: ["localhost:50051", "localhost:50052"] });
+ * lb.addRoute(new RouteBuilder().service("myapp.UserService").target("localhost:50051").build());
+ * const server = await lb.start("127.0.0.1:0");
+ * await server.shutdown();
+ * ```
+ */
+export class GrpcL7 extends RoutingBalancer {
+  /**
+   * Makes a balancer; {@linkcode GrpcL7.start} makes it listen.
+   *
+   * @throws {TypeError} When an address, a weight, a route, a network or the token is not valid.
+   */
+  constructor(options: HttpL7Options = {}) {
+    const core = new Core(
+      { name: "grpc-l7", layer: "l7", scheme: "grpc", descriptorShare: 0.75, busy: undefined },
+      options,
+      options.fallback,
+    );
+    super(core, grpcAcceptor(core, options), options.routes);
+  }
+}
+
+/** Balances gRPC per connection: all calls of one client connection go to one backend. */
+export class GrpcL4 extends LoadBalancer {
+  /**
+   * Makes a balancer; {@linkcode GrpcL4.start} makes it listen.
+   *
+   * @throws {TypeError} When an address, a weight, a network or the token is not valid.
+   */
+  constructor(options: LoadBalancerOptions = {}) {
+    const core = new Core(
+      { name: "grpc-l4", layer: "l4", scheme: "grpc", descriptorShare: 0.75, busy: undefined },
+      options,
+    );
+    super(core, grpcAcceptor(core, options));
   }
 }

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { Address } from "../common/address.ts";
+import { type Address, formatAddress } from "../common/address.ts";
 import type { H1Pool } from "./h1_pool.ts";
+import type { H2Pool } from "./h2_pool.ts";
 
 /** A backend as it is configured. */
 export interface Backend {
@@ -53,6 +54,8 @@ export class LiveBackend {
   readonly address: Address;
   /** Pooled HTTP/1.1 connections. */
   readonly http: H1Pool;
+  /** Shared HTTP/2 connections. */
+  readonly h2: H2Pool;
   /** Whether it is picked. */
   state: BackendState = "active";
   /** The pools it is a member of; they keep this themselves. */
@@ -62,11 +65,16 @@ export class LiveBackend {
   #idle: (() => void)[] = [];
 
   /** Made by the registry. */
-  constructor(id: string, addr: string, address: Address, http: H1Pool) {
+  constructor(
+    id: string,
+    address: Address,
+    pools: { readonly http: H1Pool; readonly h2: H2Pool },
+  ) {
     this.id = id;
-    this.addr = addr;
+    this.addr = formatAddress(address);
     this.address = address;
-    this.http = http;
+    this.http = pools.http;
+    this.h2 = pools.h2;
   }
 
   /** Takes the right to use this backend for one attempt. */
@@ -79,12 +87,18 @@ export class LiveBackend {
   settle(): void {
     this.inFlight--;
     if (this.inFlight > 0) return;
-    if (this.state !== "active") this.http.closeIdle();
+    if (this.state !== "active") this.closeIdle();
     if (this.#idle.length > 0) {
       const waiting = this.#idle;
       this.#idle = [];
       for (const resolve of waiting) resolve();
     }
+  }
+
+  /** Closes what is pooled and unused; connections whose streams are under way end after them. */
+  closeIdle(): void {
+    this.http.closeIdle();
+    this.h2.drain();
   }
 
   /** Resolves when nothing is in flight. */

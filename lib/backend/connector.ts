@@ -13,6 +13,8 @@ export interface ConnectOptions {
   readonly timeout: number;
   /** Certificates in PEM that are trusted for TLS beside the well-known ones. */
   readonly caCerts?: readonly string[];
+  /** What TLS agrees on with the backend; `http/1.1` unless given. */
+  readonly alpn?: "h2" | "http/1.1";
   /** Gives up early. */
   readonly signal?: AbortSignal;
 }
@@ -70,7 +72,7 @@ async function open(
   const duplex = new ConnDuplex(conn);
   if (address.scheme !== "https" && address.scheme !== "grpcs") return duplex;
   try {
-    return await handshake(conn, address.host, options.caCerts, signal);
+    return await handshake(conn, address.host, options, signal);
   } catch (error) {
     duplex.close();
     if (signal.aborted) throw error;
@@ -86,12 +88,12 @@ async function open(
 async function handshake(
   conn: Deno.TcpConn,
   hostname: string,
-  caCerts: readonly string[] | undefined,
+  { alpn = "http/1.1", caCerts }: ConnectOptions,
   signal: AbortSignal,
 ): Promise<Duplex> {
   const tls = await Deno.startTls(conn, {
     hostname,
-    alpnProtocols: ["http/1.1"],
+    alpnProtocols: [alpn],
     ...(caCerts === undefined ? {} : { caCerts: [...caCerts] }),
   });
   const duplex = new ConnDuplex(tls);

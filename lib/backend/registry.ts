@@ -18,6 +18,7 @@ import type { StrategyName } from "../strategy/registry.ts";
 import { type Backend, LiveBackend } from "./backend.ts";
 import type { Connect } from "./connector.ts";
 import { H1Pool, type PoolOptions } from "./h1_pool.ts";
+import { H2Pool } from "./h2_pool.ts";
 import { Pool } from "./pool.ts";
 
 /** The most that a weight may be; nginx and the Gateway API have the same order of magnitude. */
@@ -31,8 +32,11 @@ export interface LiveRoute {
   readonly route: Route;
   /** Its targets. */
   readonly pool: Pool;
-  /** Whether it was made by a backend at run time, and so leaves with its last target. */
-  readonly registered: boolean;
+  /**
+   * Whether only backends have asked for it at run time, so that it leaves with its last target; a rule
+   * that is given otherwise, before or after that, stays.
+   */
+  registered: boolean;
 }
 
 /** How a registry is made. */
@@ -145,8 +149,11 @@ export class Registry {
     let live = this.#backends.get(id);
     if (live === undefined) {
       const { clock, connect, connections } = this.#options;
-      const http = new H1Pool({ address, addr: text, clock, connect }, connections);
-      live = new LiveBackend(id, text, address, http);
+      const parts = { address, addr: text, clock, connect };
+      live = new LiveBackend(id, address, {
+        http: new H1Pool(parts, connections),
+        h2: new H2Pool(parts, connections),
+      });
       this.#backends.set(id, live);
     }
     return live;
@@ -188,7 +195,7 @@ export class Registry {
   drain(live: LiveBackend): void {
     if (live.state !== "active") return;
     live.state = "draining";
-    live.http.closeIdle();
+    live.closeIdle();
     this.#refresh(live);
   }
 
@@ -196,7 +203,7 @@ export class Registry {
   removeBackend(live: LiveBackend): void {
     if (!this.#backends.delete(live.id)) return;
     live.state = "removed";
-    live.http.closeIdle();
+    live.closeIdle();
     for (const pool of [...live.pools]) {
       pool.delete(live);
       const route = this.#routes.get(pool.name);
@@ -223,6 +230,7 @@ export class Registry {
       registered,
     };
     let created = known === undefined;
+    live.registered &&= registered;
     for (const target of route.targets) {
       const backend = this.#ensure(target.addr);
       const member = live.pool.get(backend);

@@ -12,6 +12,7 @@ import { makeNetworkFilter } from "../common/networks.ts";
 import { AccessPolicy } from "../control/access.ts";
 import { ManagementApi } from "../control/http_api.ts";
 import { Management } from "../control/management.ts";
+import type { GrpcContext } from "../grpc/l7/context.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { RequestHead } from "../http/h1/request.ts";
 import { ResponseHead } from "../http/h1/response.ts";
@@ -169,9 +170,25 @@ export class Core {
     };
   }
 
+  /** What the connections of a gRPC listener share. */
+  grpcContext(metrics: ListenerMetrics, options: HttpL7Options = this.options): GrpcContext {
+    return {
+      services: undefined,
+      bound: this.kind.layer === "l4",
+      planner: new Planner(this.registry),
+      clock: this.clock,
+      h2: {},
+      forwarded: options.forwarded ?? "x-forwarded",
+      isTrusted: makeNetworkFilter(options.trustedProxies ?? []),
+      maxAttempts: options.limits?.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
+      metrics,
+      accessLog: options.accessLog,
+    };
+  }
+
   /** Closes what is pooled and unused. */
   closeIdle(): void {
-    for (const backend of this.registry.backends) backend.http.closeIdle();
+    for (const backend of this.registry.backends) backend.closeIdle();
   }
 }
 
@@ -182,4 +199,9 @@ export function makeScratch(context: HttpContext): Scratch {
     response: new ResponseHead(context.limits),
     planner: new Planner(context.registry),
   };
+}
+
+/** The same for connections on which only the management API is answered, and nothing is proxied. */
+export function makeManagementScratch(context: HttpContext): Scratch {
+  return { ...makeScratch(context), planner: { plan: () => ({ type: "no_route" }) } };
 }

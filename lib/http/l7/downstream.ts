@@ -18,7 +18,7 @@ export interface Scratch {
   /** The head of the response that is being read. */
   readonly response: ResponseHead;
   /** Plans exchanges. */
-  readonly planner: Planner;
+  readonly planner: Pick<Planner, "plan">;
 }
 
 /** A client connection, to the exchange that is under way on it. */

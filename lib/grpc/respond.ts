@@ -1,0 +1,56 @@
+/**
+ * Answers that the proxy makes itself, as field blocks.
+ *
+ * @module
+ */
+import type { ErrorCode } from "../common/errors.ts";
+import { answerTo } from "../http/problem.ts";
+import { type EncodedName, encodeName, Encoder } from "../http/h2/hpack/encoder.ts";
+import { ByteWriter } from "../http/h1/writer.ts";
+import { type GrpcStatus, statusOf } from "./status.ts";
+
+const encoder = new Encoder();
+const CONTENT_TYPE: EncodedName = encodeName("content-type");
+const CONTENT_LENGTH: EncodedName = encodeName("content-length");
+const GRPC_STATUS: EncodedName = encodeName("grpc-status");
+const GRPC_MESSAGE: EncodedName = encodeName("grpc-message");
+const RETRY_AFTER: EncodedName = encodeName("retry-after");
+
+/**
+ * A Trailers-Only response: one HEADERS with END_STREAM (grpc/doc/PROTOCOL-HTTP2.md). The status line is
+ * 200 whatever happened; what happened is in `grpc-status`.
+ */
+export function encodeTrailersOnly(status: GrpcStatus, message: string): Uint8Array {
+  const out = new ByteWriter(new Uint8Array(128));
+  encoder.status(out, 200);
+  encoder.field(out, CONTENT_TYPE, "application/grpc");
+  encoder.field(out, GRPC_STATUS, String(status));
+  encoder.field(out, GRPC_MESSAGE, encodeMessage(message));
+  return out.written;
+}
+
+/** The same for an error of the proxy. */
+export function encodeGrpcError(code: ErrorCode): Uint8Array {
+  return encodeTrailersOnly(statusOf(code), answerTo(code).detail);
+}
+
+/** The head of a response without a body, for requests that are no gRPC calls. */
+export function encodeHttpError(code: ErrorCode): Uint8Array {
+  const { status, retryAfter } = answerTo(code);
+  const out = new ByteWriter(new Uint8Array(64));
+  encoder.status(out, status);
+  encoder.field(out, CONTENT_LENGTH, "0");
+  if (retryAfter !== undefined) encoder.field(out, RETRY_AFTER, String(retryAfter));
+  return out.written;
+}
+
+/** `grpc-message`: UTF-8, with what is not printable ASCII, and `%`, escaped (PROTOCOL-HTTP2.md). */
+export function encodeMessage(message: string): string {
+  let text = "";
+  for (const byte of new TextEncoder().encode(message)) {
+    text += byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }
+  return text;
+}
