@@ -4,12 +4,9 @@
  * @module
  */
 
-import type { ForwardedMode } from "../http/forwarded.ts";
 import { HttpL7 } from "../load_balancer.ts";
-import type { HttpL7Options } from "../load_balancer/options.ts";
-import { parseRule } from "../route/rule_text.ts";
 import { makeCommand } from "./command.ts";
-import { flag, inSection, many, one, oneOf } from "./options.ts";
+import { forwardingOptions, routeOptions, toRoutingOptions, viaOption } from "./routing_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
@@ -22,32 +19,6 @@ import {
   managementOptions,
   requestTimeouts,
 } from "./server_options.ts";
-import { checkNetwork, checkViaName } from "./values.ts";
-
-const FORWARDED: readonly ForwardedMode[] = ["x-forwarded", "forwarded", "both", "off"];
-
-const routeOptions = {
-  route: many(
-    "RULE",
-    "send matching requests elsewhere, as in 'path=/api header=X-Version:v2 -> http://host:port'",
-    parseRule,
-  ),
-  fallback: flag("spread requests that match no route over the backends instead of answering 404"),
-};
-
-const forwardingOptions = inSection("Forwarding", {
-  forwarded: oneOf(
-    "MODE",
-    `which fields tell backends of the client: ${FORWARDED.join(", ")} (default ${FORWARDED[0]})`,
-    FORWARDED,
-  ),
-  "trusted-proxy": many(
-    "CIDR",
-    "a network of proxies in front, whose forwarding fields are believed and extended",
-    checkNetwork,
-  ),
-  via: one("NAME", "add the field Via with this name", checkViaName),
-});
 
 /** Balances HTTP per request. */
 export const command = makeCommand({
@@ -73,6 +44,7 @@ export const command = makeCommand({
     ...balanceOptions,
     ...routeOptions,
     ...forwardingOptions,
+    ...viaOption,
     ...managementOptions,
     ...adminOptions,
     ...logOptions,
@@ -83,15 +55,9 @@ export const command = makeCommand({
     ...exchangeLimits,
   },
   run: (values) =>
-    serve(values, (common) => {
-      const options: HttpL7Options = {
-        ...common,
-        routes: values.route,
-        fallback: values.fallback,
-        trustedProxies: values["trusted-proxy"],
-        ...(values.forwarded === undefined ? {} : { forwarded: values.forwarded }),
+    serve(values, (common) =>
+      new HttpL7({
+        ...toRoutingOptions(common, values),
         ...(values.via === undefined ? {} : { via: values.via }),
-      };
-      return new HttpL7(options);
-    }),
+      })),
 });

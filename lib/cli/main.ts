@@ -19,6 +19,8 @@ interface Entry {
 const COMMANDS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
   ["http-l7", { summary: "balance HTTP per request", load: () => import("./http_l7.ts") }],
   ["http-l4", { summary: "balance HTTP per connection", load: () => import("./http_l4.ts") }],
+  ["grpc-l7", { summary: "balance gRPC per call", load: () => import("./grpc_l7.ts") }],
+  ["grpc-l4", { summary: "balance gRPC per connection", load: () => import("./grpc_l4.ts") }],
   ["tcp-l4", { summary: "balance TCP connections", load: () => import("./tcp_l4.ts") }],
   ["demo", { summary: "try it out: backends, routes, requests", load: () => import("./demo.ts") }],
   ["add", { summary: "add a backend to a running balancer", load: () => import("./add.ts") }],
@@ -30,7 +32,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
 
 const USAGE = `Usage: lb COMMAND [options]
 
-A load balancer for HTTP and TCP.
+A load balancer for HTTP, gRPC and TCP.
 
 Commands:
 ${[...COMMANDS].map(([name, { summary }]) => formatEntry(name, summary, 12)).join("\n")}

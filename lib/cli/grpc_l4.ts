@@ -1,0 +1,42 @@
+/**
+ * `lb grpc-l4`
+ *
+ * @module
+ */
+
+import { GrpcL4 } from "../load_balancer.ts";
+import { makeCommand } from "./command.ts";
+import { serve } from "./serve.ts";
+import {
+  adminOptions,
+  balanceOptions,
+  commonLimits,
+  commonTimeouts,
+  logOptions,
+  managementOptions,
+  registerOptions,
+} from "./server_options.ts";
+
+/** Balances gRPC per connection. */
+export const command = makeCommand({
+  usage: "lb grpc-l4 [options]",
+  description:
+    "Balances gRPC per connection: all calls of a client connection go to one backend. " +
+    "Clients speak HTTP/2 without TLS.",
+  examples: [
+    [
+      "lb grpc-l4 --listen :9090 --backend localhost:50051 --backend localhost:50052",
+      "two backends",
+    ],
+  ],
+  options: {
+    ...balanceOptions,
+    ...managementOptions,
+    ...registerOptions,
+    ...adminOptions,
+    ...logOptions,
+    ...commonTimeouts,
+    ...commonLimits,
+  },
+  run: (values) => serve(values, (options) => new GrpcL4(options)),
+});
