@@ -16,7 +16,14 @@
  */
 import { parseArgs } from "@std/cli";
 import { measure, type Sample } from "./bench/load.ts";
-import { LOAD_CPU, readVersions, startBackends, startLb, startPeers } from "./bench/peers.ts";
+import {
+  LOAD_CPU,
+  readVersions,
+  startBackends,
+  startGrpcBackends,
+  startLb,
+  startPeers,
+} from "./bench/peers.ts";
 import { endOnSignal, findProgram, Processes } from "./bench/process.ts";
 import type { Proxy, Setup } from "./bench/peers.ts";
 import {
@@ -45,7 +52,7 @@ usage: deno task bench [options]
   --markdown         print tables for a README
   --help             show this text
 
-Needs nginx (for the backends) and wrk.`;
+Needs nginx (for the backends) and wrk; for gRPC nghttpd and h2load.`;
 
 /** What a run of the comparison is asked for. */
 interface Options {
@@ -57,7 +64,10 @@ interface Options {
 }
 
 /** Checks that a proxy answers as the backend does, so that no error page is measured. */
-async function checkAnswer({ name, port }: Proxy, { path, bodyBytes }: Scenario): Promise<void> {
+async function checkAnswer({ name, port }: Proxy, scenario: Scenario): Promise<void> {
+  const { path, bodyBytes, streams } = scenario;
+  // h2load counts what is not 2xx, and `fetch` speaks HTTP/2 without TLS only on demand.
+  if (streams !== undefined) return;
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
   const { byteLength } = await response.arrayBuffer();
   if (response.status !== 200 || byteLength !== bodyBytes) {
@@ -121,11 +131,15 @@ async function runAll(options: Options): Promise<Report> {
   try {
     // nginx, when root starts it, reads the files as another user
     await Deno.chmod(folder, 0o755);
-    const backends = await startBackends(processes, folder);
+    const grpc = options.scenarios.some(({ streams }) => streams !== undefined);
+    const http = options.scenarios.some(({ streams }) => streams === undefined);
+    const httpBackends = http ? await startBackends(processes, folder) : [];
+    const grpcBackends = grpc ? await startGrpcBackends(processes, folder) : [];
     const scenarios: ScenarioReport[] = [];
     for (const scenario of options.scenarios) {
       const own = `${folder}/${scenario.name}`;
       await Deno.mkdir(own);
+      const backends = scenario.streams === undefined ? httpBackends : grpcBackends;
       scenarios.push(await runScenario({ processes, folder: own, scenario, backends }, options));
     }
     return {
@@ -146,6 +160,20 @@ async function runAll(options: Options): Promise<Report> {
   }
 }
 
+/** Refuses to begin where a backend or a load generator is missing. */
+function checkPrograms(scenarios: readonly Scenario[]): void {
+  const grpc = scenarios.some(({ streams }) => streams !== undefined);
+  const http = scenarios.some(({ streams }) => streams === undefined);
+  const needed = [...(http ? ["nginx", "wrk"] : []), ...(grpc ? ["nghttpd", "h2load"] : [])];
+  const missing = needed.filter((program) => findProgram(program) === undefined);
+  if (missing.length === 0) return;
+  throw new ScriptError(
+    `${missing.join(" and ")} not installed. Install them with ` +
+      `'apt-get install nginx wrk nghttp2-server nghttp2-client' on Debian ` +
+      `or 'brew install nginx wrk nghttp2' on macOS.`,
+  );
+}
+
 async function main(): Promise<void> {
   const args = parseArgs(Deno.args, {
     boolean: ["markdown", "help"],
@@ -154,14 +182,8 @@ async function main(): Promise<void> {
     unknown: refuseUnknown,
   });
   if (args.help) return console.log(USAGE);
-  for (const program of ["nginx", "wrk"]) {
-    if (findProgram(program) === undefined) {
-      throw new ScriptError(
-        `${program} is not installed. Install nginx and wrk, ` +
-          `with 'apt-get install nginx wrk' on Debian or 'brew install nginx wrk' on macOS.`,
-      );
-    }
-  }
+  const scenarios = pickScenarios(String(args.scenario));
+  checkPrograms(scenarios);
   const lb = args.lb === undefined
     ? [Deno.execPath(), "run", "-A", `${PROJECT_ROOT}/main.ts`]
     : splitCommand(String(args.lb));
@@ -169,7 +191,7 @@ async function main(): Promise<void> {
     ? []
     : [{ name: "baseline", command: splitCommand(String(args.baseline)) }];
   const report = await runAll({
-    scenarios: pickScenarios(String(args.scenario)),
+    scenarios,
     rounds: parseWhole("rounds", args.rounds, 1, 1000),
     seconds: parseWhole("seconds", args.seconds, 1, 3600),
     builds: [...baseline, { name: "lb", command: lb }],

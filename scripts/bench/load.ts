@@ -1,5 +1,5 @@
 /**
- * The load generator, wrk, and what it measured.
+ * The load generators, wrk for HTTP and h2load for gRPC, and what they measured.
  *
  * @module
  */
@@ -65,6 +65,37 @@ export function parseWrk(text: string): WrkResult {
   };
 }
 
+/**
+ * Reads what h2load prints. It gives no percentiles: the mean stands for the median, the maximum for the
+ * 99th percentile.
+ *
+ * @throws {SyntaxError} If it is no result of h2load.
+ */
+export function parseH2load(text: string): WrkResult {
+  const match = (pattern: RegExp): string | undefined => pattern.exec(text)?.[1];
+  const requestsPerSecond = Number(match(/^finished in [\d.]+m?s, ([\d.]+) req\/s/m));
+  const counts = /(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout/.exec(text);
+  if (Number.isNaN(requestsPerSecond) || counts === null) {
+    throw new SyntaxError(`not a result of h2load: ${text.trim()}`);
+  }
+  const [succeeded, failed, , timeout] = counts.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const times = /^time for request:\s+\S+\s+(\S+)\s+(\S+)/m.exec(text);
+  return {
+    requestsPerSecond,
+    p50Ms: parseTime(times?.[2]),
+    p99Ms: parseTime(times?.[1]),
+    requests: succeeded,
+    // What is still open when the time is up is counted as failed and errored by h2load; only the
+    // answers with an error status and those that never came are errors here.
+    errors: failed + timeout,
+  };
+}
+
 /** What {@linkcode measure} puts under load. */
 export interface Measured {
   port: number;
@@ -75,7 +106,7 @@ export interface Measured {
 /**
  * Puts one proxy under load and measures it.
  *
- * @throws {ScriptError} If wrk fails.
+ * @throws {ScriptError} If the load generator fails.
  */
 export async function measure(
   processes: Processes,
@@ -84,19 +115,30 @@ export async function measure(
 ): Promise<Sample> {
   const before = pid === undefined ? NaN : cpuSeconds(pid);
   const url = `http://127.0.0.1:${port}${scenario.path}`;
-  const connections = `-c${scenario.connections}`;
-  const wrk = processes.spawn(
-    [findProgram("wrk")!, "-t1", connections, `-d${seconds}s`, "--latency", url],
-    { cpu },
-  );
-  const { success } = await wrk.finished;
-  const output = await Deno.readTextFile(wrk.log);
-  if (!success) throw new ScriptError(`wrk failed: ${output.trim()}`);
-  const { requests, ...result } = parseWrk(output);
+  const { command, parse } = generator(scenario, { url, seconds });
+  const load = processes.spawn(command, { cpu });
+  const { success } = await load.finished;
+  const output = await Deno.readTextFile(load.log);
+  if (!success) throw new ScriptError(`${command[0]} failed: ${output.trim()}`);
+  const { requests, ...result } = parse(output);
   const used = pid === undefined ? NaN : cpuSeconds(pid) - before;
   return {
     ...result,
     cpuMicroseconds: requests === 0 ? NaN : used * 1e6 / requests,
     residentBytes: pid === undefined ? NaN : residentBytes(pid),
   };
+}
+
+/** The command that makes the load of a scenario, and the parser of what it prints. */
+function generator(
+  { connections, streams }: Scenario,
+  { url, seconds }: { url: string; seconds: number },
+): { command: string[]; parse: (text: string) => WrkResult } {
+  if (streams === undefined) {
+    const options = ["-t1", `-c${connections}`, `-d${seconds}s`, "--latency"];
+    return { command: [findProgram("wrk")!, ...options, url], parse: parseWrk };
+  }
+  const options = ["-t1", `-c${connections}`, `-m${streams}`, "-D", String(seconds)];
+  const headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"];
+  return { command: [findProgram("h2load")!, ...options, ...headers, url], parse: parseH2load };
 }

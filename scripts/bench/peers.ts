@@ -5,7 +5,7 @@
  */
 import { type Child, findProgram, freePort, type Processes, waitForPort } from "./process.ts";
 import { isFile } from "../script.ts";
-import { type Scenario, SCENARIOS, SMALL_BODY } from "./scenario.ts";
+import { GRPC_MESSAGE, type Scenario, SCENARIOS, SMALL_BODY } from "./scenario.ts";
 
 /** The CPU of the proxies. They take turns on it. */
 export const PROXY_CPU = 0;
@@ -50,8 +50,8 @@ ${servers}
  * @returns The ports.
  */
 export async function startBackends(processes: Processes, folder: string): Promise<number[]> {
-  for (const { path, bodyBytes } of SCENARIOS) {
-    if (path !== "/") {
+  for (const { path, bodyBytes, streams } of SCENARIOS) {
+    if (path !== "/" && streams === undefined) {
       await Deno.writeFile(`${folder}${path}`, new Uint8Array(bodyBytes).fill(0x61));
     }
   }
@@ -67,6 +67,25 @@ export async function startBackends(processes: Processes, folder: string): Promi
   );
   const child = processes.spawn([findProgram("nginx")!, "-c", config], { cpu: LOAD_CPU });
   for (const port of ports) await waitForPort(port, "the backend nginx", child);
+  return ports;
+}
+
+/**
+ * Starts two nghttpd that answer a call as a gRPC backend does, but for the trailers.
+ *
+ * @returns The ports.
+ */
+export async function startGrpcBackends(processes: Processes, folder: string): Promise<number[]> {
+  await Deno.mkdir(`${folder}/grpc/echo.Echo`, { recursive: true });
+  await Deno.writeFile(`${folder}/grpc/echo.Echo/Say`, GRPC_MESSAGE);
+  const ports = [freePort(), freePort()];
+  for (const port of ports) {
+    const child = processes.spawn(
+      [findProgram("nghttpd")!, "--no-tls", "-d", `${folder}/grpc`, "-n1", "-m1000", String(port)],
+      { cpu: LOAD_CPU },
+    );
+    await waitForPort(port, "a backend nghttpd", child);
+  }
   return ports;
 }
 
@@ -93,6 +112,12 @@ const nginx: Peer = {
       if (load === undefined) return { skip: "its stream module is not installed" };
       config = `${load}${nginxMain(folder)}
 stream { upstream b { ${servers} } server { listen 127.0.0.1:${port}; proxy_pass b; } }`;
+    } else if (scenario.streams !== undefined) {
+      const server = `  upstream b { ${servers} keepalive 256; keepalive_requests 1000000000; }
+  server { listen 127.0.0.1:${port} http2; http2_max_concurrent_streams 1000;
+    location / { grpc_pass grpc://b; }
+  }`;
+      config = `${nginxMain(folder)}\n${nginxHttp(folder, server)}`;
     } else {
       const server = `  upstream b { ${servers} keepalive 256; keepalive_requests 1000000000; }
   server { listen 127.0.0.1:${port}; location / {
@@ -119,7 +144,10 @@ const haproxy: Peer = {
   name: "haproxy",
   async configure({ folder, scenario, backends }, port) {
     const l7 = scenario.layer === 7;
-    const servers = backends.map((backend, index) => `  server s${index} 127.0.0.1:${backend}`);
+    const h2 = l7 && scenario.streams !== undefined ? " proto h2" : "";
+    const servers = backends.map((backend, index) =>
+      `  server s${index} 127.0.0.1:${backend}${h2}`
+    );
     await Deno.writeTextFile(
       `${folder}/haproxy.cfg`,
       `global
@@ -131,7 +159,7 @@ defaults
   timeout client 60s
   timeout server 60s
 frontend f
-  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${port}${h2}
 ${l7 ? "  option forwardfor\n" : ""}  default_backend b
 backend b
 ${l7 ? "  http-reuse always\n" : ""}  balance roundrobin
@@ -146,13 +174,17 @@ const caddy: Peer = {
   name: "caddy",
   async configure({ folder, scenario, backends }, port) {
     if (scenario.layer === 4) return { skip: "it has no layer 4 without a plugin" };
-    const servers = backends.map((backend) => `127.0.0.1:${backend}`).join(" ");
+    const scheme = scenario.streams === undefined ? "" : "h2c://";
+    const servers = backends.map((backend) => `${scheme}127.0.0.1:${backend}`).join(" ");
     const config = `${folder}/Caddyfile`;
     await Deno.writeTextFile(
       config,
       `{
   admin off
   auto_https off
+  servers {
+    protocols h1 h2 h2c
+  }
 }
 http://:${port} {
   bind 127.0.0.1
@@ -169,8 +201,27 @@ http://:${port} {
   },
 };
 
+const nghttpx: Peer = {
+  name: "nghttpx",
+  configure({ scenario, backends }, port) {
+    if (scenario.streams === undefined || scenario.layer === 4) {
+      return Promise.resolve({ skip: "it is compared for gRPC at layer 7" });
+    }
+    return Promise.resolve({
+      command: [
+        findProgram("nghttpx")!,
+        "--conf=/dev/null",
+        `-f127.0.0.1,${port};no-tls`,
+        ...backends.map((backend) => `-b127.0.0.1,${backend};;proto=h2`),
+        "-n1",
+        "--accesslog-file=/dev/null",
+      ],
+    });
+  },
+};
+
 /** The proxies that lb is compared with. */
-const PEERS: readonly Peer[] = [nginx, haproxy, caddy];
+const PEERS: readonly Peer[] = [nginx, haproxy, caddy, nghttpx];
 
 /** The proxies that were started, and why others were not. */
 export interface Peers {
@@ -206,7 +257,7 @@ export async function startLb(
   { name, command }: { name: string; command: readonly string[] },
 ): Promise<Proxy> {
   const port = freePort();
-  const scheme = scenario.layer === 7 ? "http://" : "";
+  const scheme = scenario.mode === "http-l7" ? "http://" : "";
   const child = processes.spawn([
     ...command,
     scenario.mode,
@@ -222,7 +273,12 @@ export async function startLb(
 export async function readVersions(): Promise<Record<string, string>> {
   const versions: Record<string, string> = { deno: Deno.version.deno };
   for (
-    const [name, option] of [["nginx", "-v"], ["haproxy", "-v"], ["caddy", "version"]] as const
+    const [name, option] of [
+      ["nginx", "-v"],
+      ["haproxy", "-v"],
+      ["caddy", "version"],
+      ["nghttpx", "-v"],
+    ] as const
   ) {
     const program = findProgram(name);
     if (program === undefined) continue;

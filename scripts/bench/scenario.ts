@@ -9,7 +9,7 @@ import { ScriptError } from "../script.ts";
 export interface Scenario {
   name: string;
   /** The command of lb that serves it. */
-  mode: "http-l4" | "http-l7";
+  mode: "http-l4" | "http-l7" | "grpc-l4" | "grpc-l7";
   /** Whether the proxies work on connections (4) or on requests (7). */
   layer: 4 | 7;
   /** The path of the backends that is asked for. */
@@ -18,7 +18,22 @@ export interface Scenario {
   bodyBytes: number;
   /** Keep-alive connections of the load generator. */
   connections: number;
+  /** gRPC only: calls that each connection has open at a time. */
+  streams?: number;
 }
+
+/** A message as gRPC frames it: no compression, length 4, then 4 bytes. */
+export const GRPC_MESSAGE: Uint8Array<ArrayBuffer> = new Uint8Array([
+  0,
+  0,
+  0,
+  0,
+  4,
+  10,
+  2,
+  104,
+  105,
+]);
 
 /** The body of `/`, as small as that of a typical health check. */
 export const SMALL_BODY = "hello from a backend\n";
@@ -27,6 +42,13 @@ const small = { path: "/", bodyBytes: SMALL_BODY.length, connections: 64 };
 const medium = { path: "/10k", bodyBytes: 10 * 1024, connections: 64 };
 const large = { path: "/1m", bodyBytes: 1024 * 1024, connections: 16 };
 
+const call = {
+  path: "/echo.Echo/Say",
+  bodyBytes: GRPC_MESSAGE.length,
+  connections: 8,
+  streams: 16,
+};
+
 /** Every scenario, in the order of the report. */
 export const SCENARIOS: readonly Scenario[] = [
   { name: "http-l4", mode: "http-l4", layer: 4, ...small },
@@ -34,6 +56,8 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "http-l7", mode: "http-l7", layer: 7, ...small },
   { name: "http-l7-10k", mode: "http-l7", layer: 7, ...medium },
   { name: "http-l7-1m", mode: "http-l7", layer: 7, ...large },
+  { name: "grpc-l4", mode: "grpc-l4", layer: 4, ...call },
+  { name: "grpc-l7", mode: "grpc-l7", layer: 7, ...call },
 ];
 
 /**
