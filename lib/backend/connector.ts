@@ -15,8 +15,6 @@ export interface ConnectOptions {
   readonly caCerts?: readonly string[];
   /** What TLS agrees on with the backend; `http/1.1` unless given. */
   readonly alpn?: "h2" | "http/1.1";
-  /** Gives up early. */
-  readonly signal?: AbortSignal;
 }
 
 /** Opens a connection to an address; rejects with a {@linkcode ProxyError}. */
@@ -31,15 +29,13 @@ export type Connect = (address: Address, options: ConnectOptions) => Promise<Dup
  */
 export async function connect(address: Address, options: ConnectOptions): Promise<Duplex> {
   const expired = new AbortController();
+  const { signal } = expired;
   const timer = setTimeout(() => expired.abort(), options.timeout);
-  const signal = options.signal === undefined
-    ? expired.signal
-    : AbortSignal.any([expired.signal, options.signal]);
   try {
     return await open(address, options, signal);
   } catch (error) {
     const where = formatAddress(address);
-    if (expired.signal.aborted) {
+    if (signal.aborted) {
       throw new ProxyError(
         "connect_timeout",
         "upstream",

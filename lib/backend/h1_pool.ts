@@ -123,7 +123,7 @@ export class H1Pool {
    * @throws {ProxyError} `pool_exhausted` when no more may wait or the wait took too long; what
    * {@linkcode Connect} throws.
    */
-  async open(signal?: AbortSignal): Promise<UpstreamConnection> {
+  async open(): Promise<UpstreamConnection> {
     if (this.#open >= this.#options.maxConnections) {
       const oldest = this.#idle[0];
       if (oldest === undefined) return await this.#wait();
@@ -134,7 +134,6 @@ export class H1Pool {
       const duplex = await this.#parts.connect(this.#parts.address, {
         timeout: this.#options.connectTimeout,
         ...(this.#options.caCerts === undefined ? {} : { caCerts: this.#options.caCerts }),
-        ...(signal === undefined ? {} : { signal }),
       });
       return new UpstreamConnection(duplex, this);
     } catch (error) {

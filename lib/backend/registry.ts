@@ -81,11 +81,32 @@ export class Registry {
   readonly pool: Pool;
   /** Told of removals. */
   watcher: RegistryWatcher | undefined;
+  readonly #listeners = new Set<() => void>();
+  #changeDue = false;
 
   /** Makes an empty registry. */
   constructor(options: RegistryOptions) {
     this.#options = options;
     this.pool = new Pool("default", options.strategy);
+  }
+
+  /**
+   * Calls `listener` after every change, once for all changes of one turn. It must not throw.
+   *
+   * @returns Ends it.
+   */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  #changed(): void {
+    if (this.#changeDue || this.#listeners.size === 0) return;
+    this.#changeDue = true;
+    queueMicrotask(() => {
+      this.#changeDue = false;
+      for (const listener of [...this.#listeners]) listener();
+    });
   }
 
   /** All backends, those of routes and draining ones included. */
@@ -139,6 +160,7 @@ export class Registry {
     const created = this.pool.get(live) === undefined;
     if (created || backend.weight !== undefined) this.pool.set(live, weight);
     this.#activate(live);
+    this.#changed();
     return { value: live, created };
   }
 
@@ -189,6 +211,7 @@ export class Registry {
   setWeight(live: LiveBackend, weight: number): void {
     checkWeight(weight);
     for (const pool of live.pools) pool.set(live, weight);
+    this.#changed();
   }
 
   /** Picks a backend no more; it finishes what it has. */
@@ -197,6 +220,7 @@ export class Registry {
     live.state = "draining";
     live.closeIdle();
     this.#refresh(live);
+    this.#changed();
   }
 
   /** Takes a backend out of everything; it finishes what it has. */
@@ -210,6 +234,7 @@ export class Registry {
       if (route?.registered && pool.size === 0) this.removeRoute(route.id);
     }
     this.watcher?.onBackendRemoved(live.id);
+    this.#changed();
   }
 
   /**
@@ -244,6 +269,7 @@ export class Registry {
       this.#routes.set(id, live);
       this.#table.add(id, route, live);
     }
+    this.#changed();
     return { value: live, created };
   }
 
@@ -254,6 +280,7 @@ export class Registry {
     this.#routes.delete(id);
     this.#table.remove(id);
     this.watcher?.onRouteRemoved(id);
+    this.#changed();
     for (const { backend } of [...live.pool.members]) {
       live.pool.delete(backend);
       if (backend.pools.size === 0) this.removeBackend(backend);

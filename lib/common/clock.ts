@@ -23,7 +23,7 @@ export interface ClockOptions {
 /**
  * Watches deadlines with one interval timer, which runs only while something is watched. Arming is
  * two stores and a comparison; the watched set is walked only when the earliest deadline may have
- * passed. A deadline fires at most one resolution late, never early.
+ * passed. A deadline fires at most one resolution late; it counts from the last tick or call of `now`.
  */
 export class Clock {
   readonly #resolution: number;
@@ -40,9 +40,9 @@ export class Clock {
     this.time = this.#now();
   }
 
-  /** The exact time in milliseconds, for durations. */
+  /** The exact time in milliseconds, for durations; deadlines that are armed next count from it. */
   now(): number {
-    return this.#now();
+    return this.time = this.#now();
   }
 
   /** How many are watched. */

@@ -68,7 +68,7 @@ class Worker {
 
 /** Clients that ask without end, on connections that stay open and on new ones. */
 class Load {
-  readonly #clients: Promise<void>[];
+  readonly #clients: Promise<PromiseSettledResult<void>[]>;
   #done = false;
   answered = 0;
 
@@ -91,56 +91,57 @@ class Load {
         await delay(1);
       }
     };
-    this.#clients = [keptOpen(), keptOpen(), keptOpen(), eachAnew(), eachAnew()];
+    this.#clients = Promise.allSettled([
+      keptOpen(),
+      keptOpen(),
+      keptOpen(),
+      eachAnew(),
+      eachAnew(),
+    ]);
   }
 
   /** Fails when one request did. */
   async end(): Promise<number> {
     this.#done = true;
-    await Promise.all(this.#clients);
+    for (const result of await this.#clients) {
+      if (result.status === "rejected") throw result.reason;
+    }
     return this.answered;
   }
 }
 
-/** Runs `work` under load. */
-async function underLoad(
-  addr: Deno.Addr,
-  path: string,
-  work: () => Promise<void>,
-): Promise<number> {
-  const load = new Load(addr, path);
-  let result: PromiseSettledResult<void>;
-  try {
-    [result] = await Promise.allSettled([work()]);
-  } finally {
-    await load.end();
-  }
-  if (result.status === "rejected") throw result.reason;
-  return load.answered;
-}
-
-/** Puts a thousand backends in, one by one, and takes each out again after some others. */
+/**
+ * Puts a thousand backends in under load, one by one, and takes each out again after some others. A
+ * backend goes on until the load has ended: what it had when it was taken out is for it to finish.
+ *
+ * @returns How many requests were answered.
+ */
 async function churn(
+  load: { readonly addr: Deno.Addr; readonly path: string },
   add: (addr: string, index: number) => Promise<void> | void,
   remove: (addr: string, index: number) => Promise<void> | void,
-): Promise<void> {
-  const inside: [Worker, number][] = [];
-  const closing: Promise<void>[] = [];
-  const removeOldest = async () => {
-    const [worker, index] = inside.shift()!;
-    await remove(worker.addr, index);
-    closing.push(worker.close());
+): Promise<number> {
+  const workers: Worker[] = [];
+  const clients = new Load(load.addr, load.path);
+  const work = async () => {
+    for (let i = 0; i < TIMES + AT_ONCE; i++) {
+      if (i < TIMES) {
+        const worker = new Worker();
+        workers.push(worker);
+        await add(worker.addr, i);
+      }
+      const oldest = i - AT_ONCE;
+      if (oldest >= 0) await remove(workers[oldest]!.addr, oldest);
+      // Lets the load in between.
+      await delay(0);
+    }
   };
-  for (let i = 0; i < TIMES; i++) {
-    const worker = new Worker();
-    inside.push([worker, i]);
-    await add(worker.addr, i);
-    if (inside.length > AT_ONCE) await removeOldest();
-    // Lets the load in between.
-    await delay(0);
-  }
-  while (inside.length > 0) await removeOldest();
-  await Promise.all(closing);
+  const [result] = await Promise.allSettled([work()]);
+  const [answered] = await Promise.allSettled([clients.end()]);
+  await Promise.all(workers.map((worker) => worker.close()));
+  if (result.status === "rejected") throw result.reason;
+  if (answered.status === "rejected") throw answered.reason;
+  return answered.value;
 }
 
 /** Only what is still configured may have series. */
@@ -218,16 +219,14 @@ Deno.test("a thousand backends come and go in the pool of HttpL7 and no request 
     const { lb } = balancer;
     const socket = await openWebSocket(balancer, "/chat");
     let served = 0;
-    const answered = await underLoad(
-      balancer.addr,
-      "/",
-      () =>
-        churn((addr) => void lb.addBackend(addr), async (addr) => {
-          const info = lb.backends().find((backend) => backend.addr.endsWith(addr))!;
-          served += info.in_flight;
-          lb.removeBackend(info.id);
-          await Promise.resolve();
-        }),
+    const answered = await churn(
+      { addr: balancer.addr, path: "/" },
+      (addr) => void lb.addBackend(addr),
+      (addr) => {
+        const info = lb.backends().find((backend) => backend.addr.endsWith(addr))!;
+        served += info.in_flight;
+        lb.removeBackend(info.id);
+      },
     );
     await socket.end();
     await settled(lb);
@@ -256,21 +255,20 @@ Deno.test("a thousand routes come and go by POST /lb/add and no request fails", 
     await using manager = await Peer.connect(balancer.addr);
     await using client = await Peer.connect(balancer.addr);
     const routes: string[] = [];
-    const answered = await underLoad(balancer.addr, "/load/x", () =>
-      churn(async (addr, i) => {
-        // Half of them join the route under load, half have one of their own.
-        const path = i % 2 === 0 ? "/load" : `/own/${i}`;
-        const body = { backend_addr: `http://${addr}`, paths: [path] };
-        const { route_id } = await manage(manager, "POST", "/lb/add", body) as { route_id: string };
-        routes[i] = route_id;
-        if (i % 2 === 1) assertEquals((await client.get(path)).text, "ok");
-      }, async (addr, i) => {
-        const path = i % 4 === 3
-          ? `/lb/routes/${routes[i]}`
-          : `/lb/backends/${encodeURIComponent(`http://${addr}`)}`;
-        await manage(manager, "DELETE", path);
-        if (i % 2 === 1) assertEquals((await client.get(`/own/${i}`)).status, 404);
-      }));
+    const answered = await churn({ addr: balancer.addr, path: "/load/x" }, async (addr, i) => {
+      // Half of them join the route under load, half have one of their own.
+      const path = i % 2 === 0 ? "/load" : `/own/${i}`;
+      const body = { backend_addr: `http://${addr}`, paths: [path] };
+      const { route_id } = await manage(manager, "POST", "/lb/add", body) as { route_id: string };
+      routes[i] = route_id;
+      if (i % 2 === 1) assertEquals((await client.get(path)).text, "ok");
+    }, async (addr, i) => {
+      const path = i % 4 === 3
+        ? `/lb/routes/${routes[i]}`
+        : `/lb/backends/${encodeURIComponent(`http://${addr}`)}`;
+      await manage(manager, "DELETE", path);
+      if (i % 2 === 1) assertEquals((await client.get(`/own/${i}`)).status, 404);
+    });
     await socket.end();
     await settled(balancer.lb);
     assertGreater(answered, TIMES / 2);
@@ -305,14 +303,13 @@ Deno.test("a thousand backends come and go at layer 4 and no connection is cut",
         await delay(1);
       }
     })();
-    const answered = await underLoad(balancer.addr, "/", () =>
-      churn(async (addr) => {
-        await using manager = await Peer.connect(balancer.addr);
-        await manage(manager, "POST", "/lb/add", { addr });
-      }, async (addr) => {
-        await using manager = await Peer.connect(balancer.addr);
-        await manage(manager, "DELETE", `/lb/backends/${encodeURIComponent(`http://${addr}`)}`);
-      }));
+    const answered = await churn({ addr: balancer.addr, path: "/" }, async (addr) => {
+      await using manager = await Peer.connect(balancer.addr);
+      await manage(manager, "POST", "/lb/add", { addr });
+    }, async (addr) => {
+      await using manager = await Peer.connect(balancer.addr);
+      await manage(manager, "DELETE", `/lb/backends/${encodeURIComponent(`http://${addr}`)}`);
+    });
     done = true;
     await counting;
     assertGreater(answered, TIMES / 2);

@@ -27,6 +27,44 @@ testL7("requests go where their route says, and a change of routes counts from t
   assertEquals((await client.ask(get("/other"))).body, "OK");
 });
 
+testL7(
+  "a route cannot be bypassed by spelling a path in another way, and the path goes on as it came",
+  {
+    routes: [
+      new RouteBuilder().path("/admin").host("a.example").httpMethod("GET").param("q", "1")
+        .header("X-Key", "secret").target(B).build(),
+      new RouteBuilder().service("pkg.Users").target(B).build(),
+      new RouteBuilder().path("/moved").redirect({ status: 308, host: "new.example" }).build(),
+    ],
+    fallback: true,
+  },
+  async (lb) => {
+    const targets: string[] = [];
+    lb.at(A).serve(() => OK.replace("ok", "A!"));
+    lb.at(B).serve(({ start }) => {
+      targets.push(start.split(" ")[1]!);
+      return OK;
+    });
+    const client = lb.connect();
+    const spelt = ["/admin?q=1", "/%61dmin?q=1", "//admin?q=1", "/adm%69n//x?q=1"];
+    for (const path of spelt) {
+      assertEquals((await client.ask(get(path, "X-Key: secret"))).body, "ok", path);
+      assertEquals((await client.ask(get(path))).body, "A!", "without the key");
+    }
+    assertEquals(targets, spelt);
+    const moved = await client.ask(get("//moved/%7Euser?x"));
+    assertEquals(moved.get("location"), "http://new.example/moved/~user?x");
+    const grpc = await client.ask(get("/pkg%2EUsers/Get", "Content-Type: application/grpc"));
+    assertEquals(grpc.body, "ok");
+    for (const path of ["/x/../admin", "/x/%2e%2e/admin?q=1", "/./admin", "/x/..%2Fadmin"]) {
+      const other = lb.connect();
+      const response = await other.ask(get(path, "X-Key: secret"));
+      assertEquals([response.status, JSON.parse(response.body).code], [400, "bad_target"], path);
+      other.close();
+    }
+  },
+);
+
 testL7("what matches no route may go to the default pool, if that was asked for", {
   routes: [new RouteBuilder().path("/b").target(B).build()],
   fallback: true,

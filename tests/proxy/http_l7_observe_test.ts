@@ -237,3 +237,15 @@ testL7("series of what was removed do not come back with the end of a request", 
   assertEquals([...lb.listener.requestSeries()].length, 0);
   assertEquals([...lb.listener.upstreamSeries()].length, 0);
 });
+
+testL7("a head that is refused is logged with its error", { log: true }, async (lb) => {
+  const client = lb.connect();
+  const answer = await client.ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+  const [record, ...more] = await lb.records();
+  assertEquals(more, []);
+  assertEquals(
+    [record!.status, record!.error, record!.method, record!.target, record!.bytes_out],
+    [400, "bad_host", "", "", client.received],
+  );
+  assertEquals(answer.status, 400);
+});

@@ -40,6 +40,28 @@ testL7("after 101 bytes go both ways as they are", {}, async (lb) => {
   await Promise.all([client.end(), backend.end()]);
 });
 
+testL7(
+  "a tunnel that carries much reads much at a time, and holds little afterwards",
+  {},
+  async (lb) => {
+    const { client, backend } = await open(lb);
+    const { reader } = client.server;
+    const small = reader.buffer.length;
+    const reads = client.proxySide.reads;
+    const large = "x".repeat(500_000);
+    void client.send(large);
+    await backend.read(large.length);
+    assert(client.proxySide.reads - reads < 30, `${client.proxySide.reads - reads} reads`);
+    for (let i = 0; i < 2; i++) {
+      void client.send("little");
+      await backend.read(6);
+    }
+    await settle();
+    assertEquals(reader.buffer.length, small);
+    await Promise.all([client.end(), backend.end()]);
+  },
+);
+
 testL7("bytes right behind the heads are part of the tunnel", {}, async (lb) => {
   const client = lb.connect();
   void client.send(UPGRADE + "early up");

@@ -19,6 +19,8 @@ export class FaultyDuplex implements Duplex {
   readonly #faults: Faults;
   #failure: Error | undefined;
   readonly #pending = new Set<(error: Error) => void>();
+  /** How often it was read from. */
+  reads = 0;
   /** Whether it was closed. */
   closed = false;
   /** Whether it was told that nothing more will be written. */
@@ -40,6 +42,7 @@ export class FaultyDuplex implements Duplex {
 
   read(into: Uint8Array): Promise<number | null> {
     const { maxRead } = this.#faults;
+    this.reads++;
     return this.#guard(() =>
       this.#inner.read(maxRead === undefined ? into : into.subarray(0, maxRead))
     );

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { AccessPolicy } from "../../lib/control/access.ts";
 import { ManagementApi } from "../../lib/control/http_api.ts";
-import { sniffManagement } from "../../lib/mux/sniff.ts";
+import { sniffHttp1, sniffManagement } from "../../lib/mux/sniff.ts";
 import { bytesOf } from "../support/http_text.ts";
 import { makeManagement } from "../support/management.ts";
 import { mutate, Random } from "../support/prng.ts";
@@ -106,4 +106,17 @@ Deno.test("what layer 4 takes for a management call is what the management API a
     const path = target.split("?")[0]!;
     assertEquals(sniff(`GET ${target} HTTP/1.1`) === "yes", api.claims(path), target);
   }
+});
+
+Deno.test("only what may begin an HTTP/1 request is taken for one", () => {
+  const verdict = (text: string) => sniffHttp1(bytesOf(text), text.length);
+  for (
+    const text of ["GET /", "POST /lb/add HTTP/1.1", "OPTIONS *", "GET http://a/", "CONNECT a:1"]
+  ) {
+    assertEquals(verdict(text), "yes", text);
+  }
+  for (const text of ["", "GET", "GET ", "PROPFIND"]) assertEquals(verdict(text), "more", text);
+  for (
+    const text of [" ", " /", "\x16\x03\x01\x00", "INVALID CONNECTION PREFACE", "GET\t/"]
+  ) assertEquals(verdict(text), "no", text);
 });

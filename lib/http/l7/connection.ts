@@ -163,7 +163,33 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     log.debug("a request was refused", { code, detail, client: this.duplex.remote.hostname });
     const bytes = encodeError(code, { noBody: false, close: true });
     metrics.requests(NO_ROUTE, "").record(answerTo(code).status, 0, 0, bytes.length);
+    this.#logRefusal(code, bytes.length);
     await this.close(bytes);
+  }
+
+  /** A head that was refused has no method or target that could be believed. */
+  #logRefusal(code: ErrorCode, bytesOut: number): void {
+    const { accessLog, metrics } = this.context;
+    accessLog?.write({
+      time: Date.now(),
+      listener: metrics.name,
+      client: this.duplex.remote.hostname,
+      method: "",
+      target: "",
+      protocol: "HTTP/1.1",
+      status: answerTo(code).status,
+      bytesIn: this.reader.available,
+      bytesOut,
+      durationMs: 0,
+      route: NO_ROUTE,
+      backend: "",
+      attempts: 0,
+      requestId: "",
+      host: "",
+      userAgent: "",
+      referer: "",
+      error: code,
+    });
   }
 
   /**

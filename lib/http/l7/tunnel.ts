@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { bodyBuffers } from "../../common/buffer_pool.ts";
 import type { ByteReader } from "../../common/byte_reader.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
 
@@ -61,7 +62,11 @@ async function pump(
       const { available } = from;
       if (available > 0) {
         await writeAll(to, from.buffer.subarray(from.start, from.end));
+        // A tunnel that is busy reads much at a time, one that is quiet holds little.
+        const busy = available === from.buffer.length;
         from.start = from.end;
+        if (busy) from.grow(bodyBuffers.size);
+        else from.shrink();
         onBytes(available);
       } else if (!await from.fill()) {
         if (from.ended?.type !== "eof") return false;
