@@ -1,5 +1,6 @@
 /**
- * A load balancer for HTTP at layer 4 (per connection) and layer 7 (per request), as a library.
+ * A load balancer for HTTP and gRPC, at layer 4 (per connection) and layer 7 (per request, per call), as
+ * a library.
  *
  * @example Two backends behind one port, and a route to one of them
  * ```ts

@@ -59,7 +59,6 @@ export type ErrorCode =
   | "upstream_stalled"
   | "upstream_protocol"
   // internal
-  | "shutting_down"
   | "internal";
 
 /** What {@linkcode ProxyError} is made of beside its code. */

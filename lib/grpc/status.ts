@@ -42,7 +42,6 @@ const STATUS_OF: Readonly<Partial<Record<ErrorCode, GrpcStatus>>> = {
   upstream_closed: GrpcStatus.Unavailable,
   upstream_reset: GrpcStatus.Unavailable,
   upstream_timeout: GrpcStatus.DeadlineExceeded,
-  shutting_down: GrpcStatus.Unavailable,
 };
 
 /** The status that a client gets for an error of the proxy; INTERNAL where nothing else fits. */

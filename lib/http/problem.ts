@@ -65,7 +65,6 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
   upstream_timeout: { status: 504, detail: "The backend did not answer in time." },
   upstream_stalled: { status: 504, detail: "The backend stopped taking the request." },
   upstream_protocol: { status: 502, detail: "The backend's answer is not valid HTTP." },
-  shutting_down: { status: 503, detail: "The load balancer is shutting down.", retryAfter: 1 },
   internal: { status: 500, detail: "The load balancer failed." },
 };
 

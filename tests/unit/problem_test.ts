@@ -37,7 +37,6 @@ const STATUSES: Record<ErrorCode, number> = {
   upstream_timeout: 504,
   upstream_stalled: 504,
   upstream_protocol: 502,
-  shutting_down: 503,
   internal: 500,
 };
 const CODES = Object.keys(STATUSES) as ErrorCode[];
