@@ -32,6 +32,8 @@ import type { Route } from "./route/route.ts";
 
 /** Client connections that a listener takes however low the limit of descriptors is. */
 const MIN_CONNECTIONS = 16;
+/** Descriptors that the process itself needs: the runtime's own, listeners, logs, modules. */
+const RESERVED_DESCRIPTORS = 64;
 
 /** What all balancers have: backends, management, metrics and listeners. */
 export abstract class LoadBalancer {
@@ -109,7 +111,10 @@ export abstract class LoadBalancer {
     const listener = new Listener({
       address: where,
       maxConnections: limits.maxConnections ??
-        Math.max(MIN_CONNECTIONS, Math.floor(descriptorLimit() * kind.descriptorShare)),
+        Math.max(
+          MIN_CONNECTIONS,
+          Math.floor((descriptorLimit() - RESERVED_DESCRIPTORS) * kind.descriptorShare),
+        ),
       accept: this.#acceptor(metrics),
       metrics,
       ...(kind.busy === undefined ? {} : { busy: kind.busy }),
