@@ -110,7 +110,7 @@ export class H1Pool {
   take(): UpstreamConnection | undefined {
     const connection = this.#idle.pop();
     if (connection === undefined) return undefined;
-    this.#parts.clock.unwatch(connection);
+    this.#parts.clock.disarm(connection);
     connection.reader.watcher = undefined;
     connection.reused = true;
     return connection;
@@ -135,7 +135,10 @@ export class H1Pool {
         timeout: this.#options.connectTimeout,
         ...(this.#options.caCerts === undefined ? {} : { caCerts: this.#options.caCerts }),
       });
-      return new UpstreamConnection(duplex, this);
+      const connection = new UpstreamConnection(duplex, this);
+      // For as long as it lives: watching anew for each request would cost more than an idle deadline.
+      this.#parts.clock.watch(connection);
+      return connection;
     } catch (error) {
       this.#open--;
       this.#serveWaiter();
@@ -196,7 +199,6 @@ export class H1Pool {
     connection.reader.shrink();
     connection.reader.watcher = connection;
     this.#idle.push(connection);
-    clock.watch(connection);
     clock.arm(connection, Math.min(keep, this.#options.idleTimeout));
     // The pending read is the watch on the idle connection and the first read of the next answer.
     void connection.reader.fill();
@@ -204,6 +206,7 @@ export class H1Pool {
 
   /** Closes a connection that is in use and counts it out. */
   close(connection: UpstreamConnection): void {
+    this.#parts.clock.unwatch(connection);
     connection.duplex.close();
     connection.reader.dispose();
     this.#open--;
@@ -224,7 +227,6 @@ export class H1Pool {
     const index = this.#idle.indexOf(connection);
     if (index < 0) return;
     this.#idle.splice(index, 1);
-    this.#parts.clock.unwatch(connection);
     connection.reader.watcher = undefined;
     this.close(connection);
   }

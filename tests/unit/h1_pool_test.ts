@@ -173,7 +173,8 @@ Deno.test("above the limit a request waits, and gets the next connection that is
     return connection;
   });
   await settle();
-  assertEquals([order, f.counts, f.time.clock.size], [[], "2/0", 2]);
+  // The two connections are watched, and the two that wait.
+  assertEquals([order, f.counts, f.time.clock.size], [[], "2/0", 4]);
   f.pool.release(first, Infinity);
   assertStrictEquals(await third, first);
   assertEquals([first.reused, f.counts], [true, "2/0"]);
@@ -205,11 +206,11 @@ Deno.test("who waits longer than the limit is refused, and may go elsewhere", as
   const first = await f.pool.open();
   const refusal = assertRejects(() => f.pool.open(), ProxyError);
   await f.time.advance(999);
-  assertEquals(f.time.clock.size, 1, "it still waits");
+  assertEquals(f.time.clock.size, 2, "it still waits, and the connection is watched");
   await f.time.expire(1);
   const error = await refusal;
   assertEquals([error.code, error.side, error.retry], ["pool_exhausted", "upstream", "safe"]);
-  assertEquals(f.time.clock.size, 0);
+  assertEquals(f.time.clock.size, 1);
   f.pool.release(first, Infinity);
   assertEquals(f.counts, "0/1");
   f.pool.closeIdle();

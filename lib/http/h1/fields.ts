@@ -245,6 +245,14 @@ export class FieldTable {
       equalsName(this.buffer, this.base + start, name);
   }
 
+  /** Whether the value of the field at `index` is `text`, which is in lower case, without case. */
+  isValue(index: number, text: Uint8Array): boolean {
+    const slot = index * 4;
+    const start = this.offsets[slot + 2]!;
+    return this.offsets[slot + 3]! - start === text.length &&
+      equalsName(this.buffer, this.base + start, text);
+  }
+
   /** All values of a known kind joined by `, ` (RFC 9110, section 5.3), or `undefined`. */
   joined(id: number): string | undefined {
     const last = this.find(id);

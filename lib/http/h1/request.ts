@@ -238,9 +238,8 @@ export class RequestHead implements RequestView {
     this.nominated = [];
     this.keepAlive = this.minor > 0;
     let upgrade = false;
-    const connection = fields.joined(Known.Connection);
-    if (connection !== undefined) {
-      const options = parseConnection(connection);
+    const options = readConnection(fields);
+    if (options !== undefined) {
       // RFC 9112, section 9.3: close wins, then the version, then keep-alive for HTTP/1.0.
       this.keepAlive = !options.close && (this.minor > 0 || options.keepAlive);
       this.nominated = options.nominated;
@@ -303,6 +302,16 @@ export class RequestHead implements RequestView {
     const first = this.fields.buffer[this.#pathStart];
     if (this.#pathStart === this.#targetEnd) return this.method === "OPTIONS" ? "*" : "/";
     return first === QUESTION ? "/" : "";
+  }
+
+  /** Whether the bytes of the target begin with `prefix`. */
+  isUnder(prefix: Uint8Array): boolean {
+    const { buffer } = this.fields;
+    if (this.#targetEnd - this.#pathStart < prefix.length) return false;
+    for (let i = 0; i < prefix.length; i++) {
+      if (buffer[this.#pathStart + i] !== prefix[i]) return false;
+    }
+    return true;
   }
 
   get path(): string {
@@ -426,6 +435,24 @@ export interface ConnectionOptions {
 
 /** Fields that a peer cannot have removed by naming them: routing and framing need them. */
 const NEVER_NOMINATED = new Set(["host", "content-length", "transfer-encoding"]);
+
+const KEEP_ALIVE = ascii("keep-alive");
+const KEEP_ALIVE_ONLY: ConnectionOptions = {
+  close: false,
+  keepAlive: true,
+  upgrade: false,
+  nominated: [],
+};
+
+/** What Connection asks for, `undefined` when it is absent. What most servers send is told by its bytes. */
+export function readConnection(fields: FieldTable): ConnectionOptions | undefined {
+  const index = fields.find(Known.Connection);
+  if (index < 0) return undefined;
+  if (fields.has(Known.Connection) === 1 && fields.isValue(index, KEEP_ALIVE)) {
+    return KEEP_ALIVE_ONLY;
+  }
+  return parseConnection(fields.joined(Known.Connection)!);
+}
 
 /** Parses the joined values of Connection (RFC 9110, section 7.6.1). */
 export function parseConnection(value: string): ConnectionOptions {

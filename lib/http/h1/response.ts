@@ -7,7 +7,7 @@ import { ascii, CR, FIELD_VALUE, LF, SP } from "./chars.ts";
 import { FieldTable, INCOMPLETE, Known, REFUSED } from "./fields.ts";
 import { type Framing, NO_BODY, parseContentLength, parseTransferEncoding } from "./framing.ts";
 import { DEFAULT_HEAD_LIMITS, type HeadLimits } from "./limits.ts";
-import { parseConnection } from "./request.ts";
+import { readConnection } from "./request.ts";
 
 const HTTP1 = ascii("HTTP/1.");
 const CLOSE: Framing = { type: "close" };
@@ -108,9 +108,8 @@ export class ResponseHead {
     this.nominated = [];
     this.upgrade = false;
     this.keepAlive = this.minor > 0;
-    const connection = fields.joined(Known.Connection);
-    if (connection !== undefined) {
-      const options = parseConnection(connection);
+    const options = readConnection(fields);
+    if (options !== undefined) {
       this.keepAlive = !options.close && (this.minor > 0 || options.keepAlive);
       this.nominated = options.nominated;
       this.upgrade = options.upgrade && fields.has(Known.Upgrade) > 0;

@@ -88,6 +88,8 @@ export class Attempt {
   #passing = false;
   /** Why we gave up waiting. */
   #expired: ErrorCode | undefined;
+  /** Whether the attempt has ended. */
+  #over = false;
 
   /** An attempt; {@linkcode run} makes it. */
   constructor(parts: AttemptParts) {
@@ -113,7 +115,11 @@ export class Attempt {
    * @throws {ProxyError} When there is no whole answer; its retry class says whether another attempt may follow.
    */
   async run(backend: LiveBackend, stats: UpstreamStats, fresh: boolean): Promise<boolean> {
-    const upstream = await this.#acquire(backend, stats, fresh);
+    const pooled = fresh ? undefined : backend.http.take();
+    const upstream = pooled ?? await backend.http.open();
+    if (pooled === undefined) stats.connects++;
+    else stats.reuses++;
+    stats.active++;
     const { tally, transfer } = this.#parts;
     const read = upstream.reader.bytesRead;
     const moved = transfer.bytes;
@@ -125,6 +131,7 @@ export class Attempt {
       keep = end.upstreamKeep;
       return end.keep;
     } finally {
+      this.#over = true;
       this.#upstream = undefined;
       stats.active--;
       stats.bytesReceived += upstream.reader.bytesRead - read;
@@ -173,20 +180,6 @@ export class Attempt {
     if (this.#passing) this.#parts.connection.duplex.close();
   }
 
-  async #acquire(
-    backend: LiveBackend,
-    stats: UpstreamStats,
-    fresh: boolean,
-  ): Promise<UpstreamConnection> {
-    let upstream = fresh ? undefined : backend.http.take();
-    if (upstream === undefined) {
-      upstream = await backend.http.open();
-      stats.connects++;
-    } else stats.reuses++;
-    stats.active++;
-    return upstream;
-  }
-
   /** Sends the request and relays the response. */
   async #converse(upstream: UpstreamConnection, stats: UpstreamStats): Promise<AttemptEnd> {
     const { connection, facts, out } = this.#parts;
@@ -194,7 +187,9 @@ export class Attempt {
     this.#wait = "upload";
     connection.arm(timeouts.bodyStall);
     try {
-      await writeAll(upstream.duplex, out.written);
+      const { written } = out;
+      const count = await upstream.duplex.write(written);
+      if (count < written.length) await writeAll(upstream.duplex, written.subarray(count));
       stats.bytesSent += out.at;
     } catch {
       // It may have answered before it closed (an early 413, say): reading tells, and says why if not.
@@ -230,6 +225,8 @@ export class Attempt {
   }
 
   readonly #progress = (): void => {
+    // What is left of an upload may still move when the answer has ended, and then the deadline is another's.
+    if (this.#over) return;
     const { connection } = this.#parts;
     connection.arm(connection.context.timeouts.bodyStall);
   };
@@ -350,10 +347,13 @@ export class Attempt {
 
   /** Sends what lies in `out` to the client. */
   async #pass(): Promise<void> {
-    const { connection, tally, out } = this.#parts;
+    const { connection: { duplex }, tally, out } = this.#parts;
     this.#passing = true;
     try {
-      await writeAll(connection.duplex, out.written);
+      // Nearly always the socket takes all at once; a call less for each response.
+      const { written } = out;
+      const count = await duplex.write(written);
+      if (count < written.length) await writeAll(duplex, written.subarray(count));
       tally.bytesOut += out.at;
     } catch (cause) {
       throw clientGone(tally, cause);

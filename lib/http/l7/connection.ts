@@ -106,7 +106,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.reader.start = end;
     this.#phase = "exchange";
     this.#exchange = new Exchange(this, headBytes);
-    return this.#exchange.run().finally(() => this.#exchange = undefined);
+    return this.#exchange.run();
   }
 
   /** Ends the connection as soon as no request is under way. */
@@ -144,7 +144,11 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
           return false;
         }
         // In the turn in which the head was parsed: in the next one, it may be that of another connection.
-        if (end !== INCOMPLETE) return await this.#answer(end);
+        if (end !== INCOMPLETE) {
+          const keep = await this.#answer(end);
+          this.#exchange = undefined;
+          return keep;
+        }
         // Room for leading empty lines; the parser keeps to the limits.
         if (reader.full) reader.grow(Math.min(reader.buffer.length * 4, limits.maxHead + 64));
       } else if (this.#draining) return false;

@@ -31,6 +31,8 @@ import { serveLocal } from "./serve_local.ts";
 /** RFC 9110, section 9.2.2. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);
 const NOTHING = new Uint8Array(0);
+/** Where all paths begin that a local handler may claim; compared as bytes, so that others are not decoded. */
+const MANAGEMENT = ascii("/lb/");
 const CONTINUE = ascii("HTTP/1.1 100 Continue\r\n\r\n");
 
 const log = getLogger("http");
@@ -131,7 +133,7 @@ export class Exchange {
   #dispatch(head: RequestHead): Promise<boolean> {
     const { context, scratch, reader, duplex } = this.#connection;
     const { local } = context;
-    if (local !== undefined && local.claims(head.path)) {
+    if (local !== undefined && head.isUnder(MANAGEMENT) && local.claims(head.path)) {
       this.#connection.arm(context.timeouts.bodyStall);
       return this.#local(serveLocal(local, head, reader, duplex.remote));
     }
