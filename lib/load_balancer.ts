@@ -119,35 +119,40 @@ export abstract class LoadBalancer {
       metrics,
       ...(kind.busy === undefined ? {} : { busy: kind.busy }),
     });
-    const server = new ListenerServer(listener, timeouts.shutdown ?? DEFAULT_SHUTDOWN);
-    this.#servers.add(server);
     const onAbort = () => void server.shutdown();
+    const server = new ListenerServer(
+      listener,
+      timeouts.shutdown ?? DEFAULT_SHUTDOWN,
+      async () => {
+        signal?.removeEventListener("abort", onAbort);
+        this.#servers.delete(server);
+        if (this.#servers.size === 0) await this.#core.close();
+      },
+    );
+    this.#servers.add(server);
     signal?.addEventListener("abort", onAbort);
-    void server.finished.then(() => {
-      signal?.removeEventListener("abort", onAbort);
-      this.#servers.delete(server);
-      if (this.#servers.size === 0) this.#core.closeIdle();
-    });
     return server;
   }
 
   /** Shuts all listeners down and closes what is pooled. */
   async close(): Promise<void> {
     await Promise.all([...this.#servers].map((server) => server.shutdown()));
-    this.#core.closeIdle();
+    await this.#core.close();
   }
 }
 
 class ListenerServer implements Server {
   readonly #listener: Listener;
   readonly #grace: number;
+  readonly #onEnd: () => Promise<void>;
   readonly #finished = Promise.withResolvers<void>();
   readonly addr: Deno.Addr;
   #shutdown: Promise<void> | undefined;
 
-  constructor(listener: Listener, grace: number) {
+  constructor(listener: Listener, grace: number, onEnd: () => Promise<void>) {
     this.#listener = listener;
     this.#grace = grace;
+    this.#onEnd = onEnd;
     this.addr = listener.addr;
   }
 
@@ -157,6 +162,7 @@ class ListenerServer implements Server {
 
   shutdown(): Promise<void> {
     return this.#shutdown ??= this.#listener.shutdown(this.#grace)
+      .then(this.#onEnd)
       .then(this.#finished.resolve, this.#finished.reject)
       .then(() => this.finished);
   }

@@ -13,6 +13,7 @@ import { type AccessPolicy, BEARER_CHALLENGE } from "./access.ts";
 import { parseJson } from "./json.ts";
 import type { AddResult, Management } from "./management.ts";
 import { ManagementError } from "./management_error.ts";
+import { RefusalLog } from "./refusal_log.ts";
 import { json, problem, problemResponse } from "./responses.ts";
 
 /** The largest body that is taken, in bytes. */
@@ -21,9 +22,6 @@ export const MAX_BODY = 64 * 1024;
 /** RFC 8259, section 8.1: JSON between systems is UTF-8, so no other charset is taken. */
 const JSON_TYPE =
   /^application\/(?:[\w.!#$&^-]+\+)?json[\t ]*(?:;[\t ]*charset=(?:utf-8|"utf-8")[\t ]*)?$/i;
-
-/** Refusals are logged once in so many milliseconds, with their count. */
-const COMPLAINT_MS = 1000;
 
 /** One call, let in. */
 interface Call {
@@ -42,9 +40,7 @@ const log = getLogger("management");
 export class ManagementApi implements LocalHandler {
   readonly #management: Management;
   readonly #access: AccessPolicy;
-  /** Refusals that the log has not been told of. */
-  #refusals = 0;
-  #complained = -Infinity;
+  readonly #refusals = new RefusalLog();
 
   /** Answers for the balancer that `management` manages. */
   constructor(management: Management, access: AccessPolicy) {
@@ -72,27 +68,12 @@ export class ManagementApi implements LocalHandler {
       origin: headers.get("origin") ?? undefined,
     });
     if (decision.allowed) return undefined;
-    this.#logRefusal(decision.reason, request, remote);
+    this.#refusals.add({ reason: decision.reason, method, by: remote.hostname });
     const code = decision.status === 401 ? "unauthenticated" : "permission_denied";
     const response = problem(new ManagementError(code, decision.reason));
     // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
     if (decision.status === 401) response.headers.set("WWW-Authenticate", BEARER_CHALLENGE);
     return response;
-  }
-
-  /** Anybody who reaches a listener can be refused, so this must not fill the log. */
-  #logRefusal(reason: string, { method }: Request, remote: PeerAddress): void {
-    const now = performance.now();
-    this.#refusals++;
-    if (now - this.#complained < COMPLAINT_MS) return;
-    log.warning("callers of management were refused", {
-      count: this.#refusals,
-      reason,
-      method,
-      by: remote.hostname,
-    });
-    this.#complained = now;
-    this.#refusals = 0;
   }
 
   /** Answers one request. Never rejects. */
@@ -194,7 +175,7 @@ export class ManagementApi implements LocalHandler {
     }
     if (body === undefined) return added(management.addL4({}, remote));
     const { parseAddL4, isAddL7 } = await import("./schemas.ts");
-    if (isAddL7(body.value)) management.requireLayer("l7");
+    if (isAddL7(body.value)) management.requireL7();
     return added(management.addL4(parseAddL4(body.value), remote));
   }
 

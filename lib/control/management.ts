@@ -64,28 +64,25 @@ export class Management {
   }
 
   /**
-   * Refuses what only balancers at another layer can do.
+   * Refuses what a balancer at layer 4 cannot do.
    *
-   * @throws {ManagementError} `failed_precondition` unless the balancer works at `layer`.
+   * @throws {ManagementError} `failed_precondition` at layer 4.
    */
-  requireLayer(layer: "l4" | "l7"): void {
-    if (this.layer === layer) return;
+  requireL7(): void {
+    if (this.layer === "l7") return;
     throw new ManagementError(
       "failed_precondition",
-      layer === "l7"
-        ? "this balancer works at layer 4 and looks at no request, so a backend can have no " +
-          "conditions; accepted are addr, port and weight"
-        : "this balancer works at layer 7; accepted is a backend with backend_addr and conditions",
+      "this balancer works at layer 4 and looks at no request, so a backend can have no " +
+        "conditions; accepted are addr, port and weight",
     );
   }
 
   /**
-   * Adds a backend at layer 4: the one at `addr`, or else the caller itself.
+   * Adds a backend to the default pool, at either layer: the one at `addr`, or else the caller itself.
    *
-   * @throws {ManagementError} `failed_precondition` at layer 7, `invalid_argument` when a value is not valid.
+   * @throws {ManagementError} `invalid_argument` when a value is not valid.
    */
   addL4(request: AddL4Request, caller?: Caller): AddResult {
-    this.requireLayer("l4");
     const { addr, port, weight } = request;
     if (addr !== undefined && port !== undefined) {
       throw new ManagementError(
@@ -126,7 +123,7 @@ export class Management {
    * @throws {ManagementError} `failed_precondition` at layer 4, `invalid_argument` when a value is not valid.
    */
   addL7(request: AddL7Request, caller?: Caller): AddResult {
-    this.requireLayer("l7");
+    this.requireL7();
     const { backend_addr, weight, ...conditions } = request;
     checkWeight(weight);
     const addr = checkAddress("backend_addr", backend_addr);
@@ -251,6 +248,15 @@ export class Management {
       by: nameOf(caller),
     });
     return this.#describeBackend(backend);
+  }
+
+  /**
+   * Calls `listener` after every change, whoever makes it; it must not throw.
+   *
+   * @returns Ends it.
+   */
+  onChange(listener: () => void): () => void {
+    return this.#registry.onChange(listener);
   }
 
   /** How many routes there are. */

@@ -16,8 +16,8 @@ export interface ProtoFile {
 /** Management: `lb.LoadBalancer`. */
 export const LB_PROTO: ProtoFile = {
   name: "lb.proto",
-  text:
-    `// Changes and shows the backends and routes of a running load balancer. The service is answered on the
+  text: `
+// Changes and shows the backends and routes of a running load balancer. The service is answered on the
 // balancer's own gRPC port.
 //
 // Who may call: callers on the same machine, those in an allowed network, and bearers of the token
@@ -243,7 +243,8 @@ message RegisterResponse {
 /** Health: `grpc.health.v1.Health`. */
 export const HEALTH_PROTO: ProtoFile = {
   name: "grpc/health/v1/health.proto",
-  text: `// Copyright 2015 The gRPC Authors
+  text: `
+// Copyright 2015 The gRPC Authors
 //
 // Licensed under the Apache License, Version 2.0 (the "License");
 // you may not use this file except in compliance with the License.
@@ -341,7 +342,8 @@ service Health {
 /** Reflection: `grpc.reflection.v1.ServerReflection`. */
 export const REFLECTION_PROTO: ProtoFile = {
   name: "grpc/reflection/v1/reflection.proto",
-  text: `// Copyright 2016 The gRPC Authors
+  text: `
+// Copyright 2016 The gRPC Authors
 //
 // Licensed under the Apache License, Version 2.0 (the "License");
 // you may not use this file except in compliance with the License.
@@ -493,7 +495,8 @@ message ErrorResponse {
 /** Reflection as older clients ask for it: `grpc.reflection.v1alpha.ServerReflection`. */
 export const REFLECTION_ALPHA_PROTO: ProtoFile = {
   name: "grpc/reflection/v1alpha/reflection.proto",
-  text: `// Copyright 2016 gRPC authors.
+  text: `
+// Copyright 2016 gRPC authors.
 //
 // Licensed under the Apache License, Version 2.0 (the "License");
 // you may not use this file except in compliance with the License.

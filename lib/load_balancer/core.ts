@@ -13,6 +13,7 @@ import { AccessPolicy } from "../control/access.ts";
 import { ManagementApi } from "../control/http_api.ts";
 import { Management } from "../control/management.ts";
 import type { GrpcContext } from "../grpc/l7/context.ts";
+import { LocalServices } from "../grpc/services/local_services.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { RequestHead } from "../http/h1/request.ts";
 import { ResponseHead } from "../http/h1/response.ts";
@@ -29,6 +30,7 @@ import {
   type HttpL7Options,
   type LoadBalancerOptions,
 } from "./options.ts";
+import { HEALTH, LOAD_BALANCER, REFLECTION, REFLECTION_ALPHA } from "./service_names.ts";
 
 /** What differs between the kinds of balancers. */
 export interface Kind {
@@ -65,6 +67,8 @@ export class Core {
   readonly management: Management;
   /** Answers management requests. */
   readonly managementApi: ManagementApi;
+  /** The gRPC services of the balancer itself; not started before the first call. */
+  readonly services: LocalServices;
 
   /**
    * Puts the parts together.
@@ -100,13 +104,22 @@ export class Core {
       layer: kind.layer,
       defaultPort: management.defaultPort ?? DEFAULT_CALLER_PORT,
     });
-    this.managementApi = new ManagementApi(
-      this.management,
-      new AccessPolicy({
-        ...(management.allow === undefined ? {} : { allow: management.allow }),
-        ...(management.token === undefined ? {} : { token: management.token }),
-      }),
-    );
+    const access = new AccessPolicy({
+      ...(management.allow === undefined ? {} : { allow: management.allow }),
+      ...(management.token === undefined ? {} : { token: management.token }),
+    });
+    this.managementApi = new ManagementApi(this.management, access);
+    const onListeners = management.onListeners !== false;
+    const { clock, registry } = this;
+    this.services = new LocalServices({
+      names: [HEALTH, REFLECTION, REFLECTION_ALPHA, ...onListeners ? [LOAD_BALANCER] : []],
+      clock,
+      start: async () => {
+        const { startOwnServices } = await import("./own_services.ts");
+        const management = onListeners ? this.management : undefined;
+        return startOwnServices({ registry, management, access, clock });
+      },
+    });
     for (const backend of options.backends ?? []) {
       this.registry.addBackend(typeof backend === "string" ? { addr: backend } : backend);
     }
@@ -173,7 +186,7 @@ export class Core {
   /** What the connections of a gRPC listener share. */
   grpcContext(metrics: ListenerMetrics, options: HttpL7Options = this.options): GrpcContext {
     return {
-      services: undefined,
+      services: this.services,
       bound: this.kind.layer === "l4",
       planner: new Planner(this.registry),
       clock: this.clock,
@@ -186,8 +199,9 @@ export class Core {
     };
   }
 
-  /** Closes what is pooled and unused. */
-  closeIdle(): void {
+  /** Ends the own services and closes what is pooled and unused. */
+  async close(): Promise<void> {
+    await this.services.close();
     for (const backend of this.registry.backends) backend.closeIdle();
   }
 }

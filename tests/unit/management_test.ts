@@ -224,17 +224,15 @@ Deno.test("a removed route takes along the backends that nothing else names", ()
   refusal(() => management.removeRoute(route_id!), "not_found");
 });
 
-Deno.test("what only the other layer can do is refused as such", () => {
+Deno.test("conditions at layer 4 are refused as such, and a default pool is at both layers", () => {
   const l4 = makeManagement("l4").management;
   assertStringIncludes(
     refusal(() => l4.addL7({ backend_addr: "http://a:1" }), "failed_precondition").message,
     "layer 4",
   );
   const l7 = makeManagement("l7").management;
-  assertStringIncludes(
-    refusal(() => l7.addL4({ addr: "http://a:1" }), "failed_precondition").message,
-    "layer 7",
-  );
+  assertEquals(l7.addL4({ addr: "http://a:1" }).created, true);
+  assertEquals(l7.listBackends()[0]?.pool, true);
 });
 
 Deno.test("a refusal names the field and the value, and nothing is changed", () => {
