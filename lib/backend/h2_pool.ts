@@ -37,8 +37,8 @@ export class H2Pool {
   }
 
   /**
-   * A connection that takes another stream, opened if need be. Whoever gets it must open the stream
-   * before anything is awaited.
+   * A connection that took another stream a moment ago, opened if need be. Others may have been given the
+   * same: whoever gets it must look at `available` before the stream is opened.
    *
    * @throws {ProxyError} `pool_exhausted` when as many connections are open as may be; what
    * {@linkcode Connect} throws.
@@ -94,6 +94,11 @@ export class H2Pool {
     });
     // Before its SETTINGS are there, nobody knows how many streams the backend takes.
     await ready.promise;
+    if (connection.ending) {
+      throw new ProxyError("upstream_closed", "upstream", `${addr} went away at once`, {
+        retry: "safe",
+      });
+    }
     this.#connections.push(connection);
   }
 

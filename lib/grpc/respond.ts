@@ -34,6 +34,14 @@ export function encodeGrpcError(code: ErrorCode): Uint8Array {
   return encodeTrailersOnly(statusOf(code), answerTo(code).detail);
 }
 
+/** The trailers of an answer that broke off, whose head has gone already. */
+export function encodeGrpcTrailers(code: ErrorCode): Uint8Array {
+  const out = new ByteWriter(new Uint8Array(128));
+  encoder.field(out, GRPC_STATUS, String(statusOf(code)));
+  encoder.field(out, GRPC_MESSAGE, encodeMessage(answerTo(code).detail));
+  return out.written;
+}
+
 /** The head of a response without a body, for requests that are no gRPC calls. */
 export function encodeHttpError(code: ErrorCode): Uint8Array {
   const { status, retryAfter } = answerTo(code);

@@ -19,7 +19,7 @@ import type { H2Stream, StreamListener, StreamReset } from "../../http/h2/stream
 import { NO_ROUTE, type ProxyPlan } from "../../http/l7/plan.ts";
 import { answerTo } from "../../http/problem.ts";
 import { getLogger } from "../../observe/logger.ts";
-import { encodeGrpcError, encodeHttpError } from "../respond.ts";
+import { encodeGrpcError, encodeGrpcTrailers, encodeHttpError } from "../respond.ts";
 import type { GrpcContext } from "./context.ts";
 import { encodeOwnRequest, encodeRequest, encodeResponse } from "./encode.ts";
 
@@ -41,6 +41,38 @@ interface CallFacts {
   readonly authority: string;
   readonly grpc: boolean;
   readonly userAgent: string;
+}
+
+/** What opens connections. */
+interface Connections {
+  acquire(): Promise<H2Connection>;
+}
+
+/** Listens to the client's stream of a call. */
+class ClientSide implements StreamListener {
+  readonly #call: GrpcCall;
+
+  constructor(call: GrpcCall) {
+    this.#call = call;
+  }
+
+  onHead(): void {}
+
+  onData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
+    this.#call.onRequestData(bytes, start, end, endStream);
+  }
+
+  onTrailers(fields: FieldList): void {
+    this.#call.onRequestTrailers(fields);
+  }
+
+  onReset(reset: StreamReset): void {
+    this.#call.onClientReset(reset);
+  }
+
+  onSent(count: number): void {
+    this.#call.onResponseSent(count);
+  }
 }
 
 /** One call. It listens to the backend's stream; {@linkcode fromClient} listens to the client's. */
@@ -77,13 +109,7 @@ export class GrpcCall implements StreamListener {
   #error: ErrorCode | "" = "";
 
   /** Told what the client sends. */
-  readonly fromClient: StreamListener = {
-    onHead: () => {},
-    onData: (bytes, start, end, endStream) => this.#onRequestData(bytes, start, end, endStream),
-    onTrailers: (fields) => this.#onRequestTrailers(fields),
-    onReset: (reset) => this.#onClientReset(reset),
-    onSent: (count) => this.#up?.consume(count),
-  };
+  readonly fromClient: StreamListener = new ClientSide(this);
 
   /**
    * Begins a call, whose head is used before the constructor returns.
@@ -108,12 +134,14 @@ export class GrpcCall implements StreamListener {
     this.#binding = binding;
     this.#started = context.clock.now();
     this.#requestEnded = endStream;
+    // What only the log wants is not decoded without one.
+    const logged = context.accessLog !== undefined;
     this.#facts = refused ? UNKNOWN : {
       method: head.method,
-      target: head.target,
-      authority: head.authority,
+      target: logged ? head.target : "",
+      authority: logged ? head.authority : "",
       grpc: head.grpc,
-      userAgent: context.accessLog === undefined ? "" : head.header("user-agent") ?? "",
+      userAgent: logged ? head.header("user-agent") ?? "" : "",
     };
     if (refused) this.#answer(head.error);
     else this.#begin(head);
@@ -125,7 +153,7 @@ export class GrpcCall implements StreamListener {
       this.#block = encodeOwnRequest(head, this.#forwarding.client.address);
       const connection = services.take();
       if (connection !== undefined) return this.#open(connection);
-      return this.#openLater(services.acquire());
+      return this.#openLater(services);
     }
     const plan = this.#context.planner.plan(head, this.#forwarding.client.scheme);
     switch (plan.type) {
@@ -141,13 +169,14 @@ export class GrpcCall implements StreamListener {
     }
   }
 
-  #attempt(plan: ProxyPlan): void {
+  /** @param failed What is answered when there is no backend that has not been tried. */
+  #attempt(plan: ProxyPlan, failed: ErrorCode = "no_backend"): void {
     const tried = this.#tried;
     const backend = this.#binding?.backend ??
       (tried === undefined
         ? plan.pool.pick()
         : plan.pool.pick((member) => tried.has(member.backend)));
-    if (backend === undefined) return this.#answer("no_backend");
+    if (backend === undefined) return this.#answer(failed);
     this.#backend = backend;
     this.#lease = backend.acquire();
     this.#sent = 0;
@@ -161,12 +190,17 @@ export class GrpcCall implements StreamListener {
       return;
     }
     stats.connects++;
-    this.#openLater(backend.h2.acquire());
+    this.#openLater(backend.h2);
   }
 
-  #openLater(acquired: Promise<H2Connection>): void {
-    acquired.then(
-      (connection) => this.#finished ? undefined : this.#open(connection),
+  /** Opens the stream when there is a connection that still takes it: several calls may wait for the same. */
+  #openLater(pool: Connections): void {
+    pool.acquire().then(
+      (connection) => {
+        if (this.#finished) return;
+        if (connection.available) this.#open(connection);
+        else this.#openLater(pool);
+      },
       (error) => this.#onConnectFailed(error),
     );
   }
@@ -220,15 +254,13 @@ export class GrpcCall implements StreamListener {
       this.#attempts < maxAttempts
     ) {
       (this.#tried ??= new Set()).add(backend);
-      const tried = this.#tried;
-      if (this.#plan!.pool.pick((member) => tried.has(member.backend)) !== undefined) {
-        return this.#attempt(this.#plan!);
-      }
+      return this.#attempt(this.#plan!, code);
     }
     this.#answer(code);
   }
 
-  #onRequestData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
+  /** Content of the request came. */
+  onRequestData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
     const count = end - start;
     this.#bytesIn += count;
     this.#requestEnded ||= endStream;
@@ -246,20 +278,26 @@ export class GrpcCall implements StreamListener {
     if (up !== undefined) this.onSent(up.sendData(bytes, start, end, endStream));
   }
 
-  #onRequestTrailers(fields: FieldList): void {
+  /** Trailers of the request came. */
+  onRequestTrailers(fields: FieldList): void {
     this.#requestEnded = true;
     if (this.#finished) return;
-    this.#requestTrailers = encodeResponse(fields, undefined);
+    this.#requestTrailers = encodeResponse(fields, undefined).slice();
     this.#up?.sendHeaders(this.#requestTrailers, true);
   }
 
   /** The client cancelled, or its connection was lost. */
-  #onClientReset(reset: StreamReset): void {
+  onClientReset(reset: StreamReset): void {
     if (this.#finished) return;
     this.#error = "client_closed";
     log.debug("a client cancelled", { detail: reset.detail });
     this.#up?.reset(H2Code.Cancel);
     this.#finish();
+  }
+
+  /** Bytes of the response have been framed for the client. */
+  onResponseSent(count: number): void {
+    this.#up?.consume(count);
   }
 
   /** Bytes of the request have been framed for the backend. */
@@ -304,10 +342,9 @@ export class GrpcCall implements StreamListener {
 
   /** RFC 9113, section 8.1: a server that has answered in full may ask the client to stop sending. */
   #onResponseEnd(): void {
-    if (!this.#requestEnded) {
-      this.#up?.reset(H2Code.NoError);
-      this.#down.endEarly();
-    }
+    if (!this.#requestEnded) this.#down.endEarly();
+    // Nothing to do where all of the request has gone; else nobody reads the rest.
+    this.#up?.reset(H2Code.NoError);
     this.#finish();
   }
 
@@ -320,8 +357,14 @@ export class GrpcCall implements StreamListener {
         this.#context.metrics.upstream(this.#backend.id).failed(code);
       }
     }
-    this.#error = reset.connectionLost ? "upstream_closed" : "upstream_reset";
-    this.#down.reset(reset.connectionLost ? H2Code.InternalError : reset.code);
+    const code = this.#error = reset.connectionLost ? "upstream_closed" : "upstream_reset";
+    if (reset.connectionLost && this.#facts.grpc) {
+      // The head has gone, so the status can still be said, behind what has come of the answer.
+      this.#down.sendHeaders(encodeGrpcTrailers(code), true);
+      if (!this.#requestEnded) this.#down.endEarly();
+    } else {
+      this.#down.reset(reset.connectionLost ? H2Code.InternalError : reset.code);
+    }
     this.#finish();
   }
 

@@ -13,6 +13,13 @@ import { getLogger } from "../../observe/logger.ts";
 import { type Binding, GrpcCall } from "./call.ts";
 import type { GrpcContext } from "./context.ts";
 
+/**
+ * Calls of one client connection at a time. More than the 100 that are usual for web pages: all calls of
+ * a client share a connection, and streams may stay open for days. What they hold is bounded by
+ * the connection's window.
+ */
+const MAX_CALLS = 1000;
+
 const log = getLogger("grpc");
 
 /** One client connection. */
@@ -37,7 +44,7 @@ export class GrpcConnection implements Served {
       role: "server",
       duplex,
       clock: context.clock,
-      options: context.h2,
+      options: { maxConcurrentStreams: MAX_CALLS, ...context.h2 },
       handler: {
         onRequest: (stream, head, { endStream, refused }) =>
           new GrpcCall(context, { stream, head, forwarding, endStream, refused, binding })

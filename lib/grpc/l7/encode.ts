@@ -16,8 +16,13 @@ import { CALLER_KEY } from "./context.ts";
 
 // It writes blocks that mean the same on every connection; the connection adds what its peer waits for.
 const encoder = new Encoder();
-/** Room for a block beside the one that is copied. */
-const SLACK = 512;
+/** What blocks are put together in; they are copied out before the next one begins. */
+const scratch = new ByteWriter(new Uint8Array(4096));
+
+function begin(): ByteWriter {
+  scratch.at = 0;
+  return scratch;
+}
 
 const AUTHORITY: EncodedName = encodeName(":authority");
 const PATH: EncodedName = encodeName(":path");
@@ -42,7 +47,7 @@ export function encodeRequest(
   forwarding: Forwarding,
 ): Uint8Array {
   const { fields, pseudoCount } = head;
-  const out = new ByteWriter(new Uint8Array(fields.blockEnd + SLACK));
+  const out = begin();
   const skipPath = plan.target === undefined ? COPY_ALL : NO_PATH;
   encoder.copy(out, fields, { skip: skipPath }, { to: pseudoCount });
   if (plan.target !== undefined) encoder.field(out, PATH, plan.target);
@@ -56,7 +61,7 @@ export function encodeRequest(
   );
   if (mode !== "off") encodeForwarding(out, head, forwarding);
   encodeChanges(out, plan.requestChanges);
-  return out.written;
+  return out.written.slice();
 }
 
 function encodeForwarding(out: ByteWriter, head: H2RequestHead, forwarding: Forwarding): void {
@@ -89,18 +94,18 @@ const FORGED_CALLER: ReadonlySet<string> = new Set([CALLER_KEY]);
 /** The block of a call of one of the own services, which are told who calls. */
 export function encodeOwnRequest(head: H2RequestHead, caller: string): Uint8Array {
   const { fields } = head;
-  const out = new ByteWriter(new Uint8Array(fields.blockEnd + SLACK));
+  const out = begin();
   encoder.copy(out, fields, { skip: COPY_ALL, drop: FORGED_CALLER });
   encoder.field(out, CALLER, caller);
-  return out.written;
+  return out.written.slice();
 }
 
-/** A response's head or trailers as the client gets them. */
+/** A response's head or trailers as the client gets them; valid until the next block is encoded. */
 export function encodeResponse(
   fields: FieldList,
   changes: CompiledChanges | undefined,
 ): Uint8Array {
-  const out = new ByteWriter(new Uint8Array(fields.blockEnd + SLACK));
+  const out = begin();
   encoder.copy(out, fields, { skip: COPY_ALL, drop: changes?.drop });
   encodeChanges(out, changes);
   return out.written;

@@ -158,6 +158,7 @@ export class H2Connection implements StreamHost, Timed {
   #blockEnds = false;
   #blockTooLarge = false;
   #ready = false;
+  #tableAsked = false;
   #goawaySent = false;
   #goawayReceived = false;
   #draining = false;
@@ -212,19 +213,29 @@ export class H2Connection implements StreamHost, Timed {
     const { maxConcurrentStreams, streamWindow, connectionWindow } = this.#options;
     const out = this.#out;
     if (this.role === "client") out.bytes(CLIENT_PREFACE);
-    // A table of size 0 lets the peer's blocks carry no state, so that they can be copied as they come.
     encodeSettings(out, [
-      [Setting.HeaderTableSize, 0],
       this.role === "client"
         ? [Setting.EnablePush, 0]
         : [Setting.MaxConcurrentStreams, maxConcurrentStreams],
       [Setting.InitialWindowSize, streamWindow],
       [Setting.MaxHeaderListSize, this.#request.fields.limits.maxListSize],
     ]);
+    if (this.role === "client") this.#askForNoTable();
     if (connectionWindow > INITIAL_WINDOW) {
       encodeWindowUpdate(out, 0, connectionWindow - INITIAL_WINDOW);
     }
     this.#schedule();
+  }
+
+  /**
+   * A table of size 0 lets the peer's blocks carry no state, so that they can be copied as they come. It is
+   * asked for, not insisted on: some peers (old clients, h2spec) go on with the 4096 bytes that hold at first,
+   * so the decoder keeps to those, and what depends on a table is encoded anew. Clients are asked when
+   * their first stream has ended: those with a single request are spared it.
+   */
+  #askForNoTable(): void {
+    this.#tableAsked = true;
+    encodeSettings(this.#out, [[Setting.HeaderTableSize, 0]]);
   }
 
   /** Reads until the connection ends. Never rejects. */
@@ -263,6 +274,7 @@ export class H2Connection implements StreamHost, Timed {
   async #readFrames(): Promise<void> {
     const reader = this.#reader;
     const frames = this.#frames;
+    let before = 0;
     for (;;) {
       while (!this.#closed) {
         const next = frames.next(reader.buffer, reader.start, reader.end);
@@ -276,8 +288,11 @@ export class H2Connection implements StreamHost, Timed {
       }
       // What comes behind our end is thrown away, so that the peer can read why it ended.
       if (this.#closed) reader.start = reader.end;
-      if (reader.available === 0 && this.#streams.size === 0) reader.shrink();
+      // Only behind a small read: between two bursts of a busy connection the buffer stays as it is.
+      const small = reader.bytesRead - before < SMALL_READ;
+      if (small && reader.available === 0 && this.#streams.size === 0) reader.shrink();
       if (frames.needed > reader.buffer.length || reader.full) reader.grow(LARGE_READ);
+      before = reader.bytesRead;
       if (!await reader.fill()) break;
       if (reader.end === reader.buffer.length) reader.grow(LARGE_READ);
     }
@@ -378,7 +393,8 @@ export class H2Connection implements StreamHost, Timed {
     const fields = this.#fields;
     if (!fields.append(buffer, frames.start, frames.end)) {
       // The block cannot be decoded in part, and without it the compression state is lost.
-      return this.#fail(connectionError(H2Code.EnhanceYourCalm, "a field block is too large"));
+      this.#abuse("field_block_flood");
+      return;
     }
     if (!frames.endHeaders) return;
     const verdict = this.#decoder.decode(fields);
@@ -386,7 +402,8 @@ export class H2Connection implements StreamHost, Timed {
       return this.#fail(connectionError(H2Code.CompressionError, "a field block is invalid"));
     }
     if (verdict === "excessive") {
-      return this.#fail(connectionError(H2Code.EnhanceYourCalm, "a field block is a bomb"));
+      this.#abuse("field_block_flood");
+      return;
     }
     this.#blockTooLarge = verdict === "too_large";
     const stream = this.#streams.get(this.#blockStream);
@@ -398,8 +415,8 @@ export class H2Connection implements StreamHost, Timed {
   #open(id: number): void {
     this.#lastPeerStream = id;
     this.#budget.countStream();
-    // After a GOAWAY of ours, later streams are ignored; their blocks have been decoded (section 6.8).
-    if (this.#goawaySent && !this.#draining) return;
+    // After our last GOAWAY, later streams are ignored; their blocks have been decoded (section 6.8).
+    if (this.#goawaySent) return this.#ignore(id);
     const { maxConcurrentStreams, streamWindow } = this.#options;
     const stream = new H2Stream(id, this, this.#peer.initialWindowSize, streamWindow);
     this.#streams.set(id, stream);
@@ -521,9 +538,6 @@ export class H2Connection implements StreamHost, Timed {
 
   #onSettings(buffer: Uint8Array): void {
     const frames = this.#frames;
-    // With its acknowledgement the peer's table must be empty, but some (h2spec, old clients) go on with
-    // the 4096 bytes that hold at first. The decoder keeps to those, for what depends on a table is encoded
-    // anew anyway: nothing is gained by cutting such a peer off.
     if (frames.ack) return;
     if (this.#abuse(this.#budget.countSettings(this.#clock.now()))) return;
     const before = this.#peer.initialWindowSize;
@@ -689,11 +703,16 @@ export class H2Connection implements StreamHost, Timed {
     this.#forget(stream);
   }
 
-  #sendReset(id: number, code: H2Code): void {
+  /** Late frames of this stream are no error. */
+  #ignore(id: number): void {
     this.#resets.add(id);
     if (this.#resets.size > REMEMBERED_RESETS) {
       this.#resets.delete(this.#resets.values().next().value!);
     }
+  }
+
+  #sendReset(id: number, code: H2Code): void {
+    this.#ignore(id);
     encodeRstStream(this.#out, id, code);
     this.#queueControl();
   }
@@ -745,6 +764,7 @@ export class H2Connection implements StreamHost, Timed {
 
   #forget(stream: H2Stream): void {
     if (!this.#streams.delete(stream.id)) return;
+    if (!this.#tableAsked) this.#askForNoTable();
     this.#blocked.delete(stream);
     this.#idle();
     this.#handler.onStreamEnded?.();

@@ -306,7 +306,7 @@ export class H2RequestHead implements RequestView {
 
   /** Host and port as the client named them. */
   get authority(): string {
-    return decodeLatin1(this.fields.bytes, this.authorityStart, this.authorityEnd);
+    return texts.get(this.fields.bytes, this.authorityStart, this.authorityEnd);
   }
 
   /** `host` is also answered from `:authority`; pseudo-fields are no fields. */

@@ -33,7 +33,7 @@ export interface StreamListener {
   onTrailers(fields: FieldList): void;
   /** The stream is gone. */
   onReset(reset: StreamReset): void;
-  /** `count` bytes that had been queued have been framed. */
+  /** `count` bytes that had been queued have left the queue: framed, or dropped because the stream is gone. */
   onSent(count: number): void;
 }
 
@@ -103,11 +103,14 @@ export class H2Stream {
     return this.#queued;
   }
 
-  /** Sends a block of fields: a head, an interim head, or with `endStream` and after a head the trailers. */
+  /**
+   * Sends a block of fields: a head, an interim head, or with `endStream` and after a head the trailers. The
+   * block is copied.
+   */
   sendHeaders(block: Uint8Array, endStream: boolean): void {
     if (this.gone || this.localEnded) return;
     if (this.#queued > 0 || this.#endQueued) {
-      this.#trailers = block;
+      this.#trailers = block.slice();
       return;
     }
     this.localEnded = endStream;
@@ -194,10 +197,14 @@ export class H2Stream {
   /** Called by the connection: nothing more can be sent or will come. */
   drop(): void {
     this.gone = true;
-    this.#queue = [];
-    this.#queued = 0;
     this.#endQueued = false;
     this.#trailers = undefined;
+    const dropped = this.#queued;
+    if (dropped === 0) return;
+    this.#queue = [];
+    this.#queued = 0;
+    // Wherever they came from, they must not be missing in the window of that connection.
+    this.listener?.onSent(dropped);
   }
 
   #settleIfEnded(): void {
