@@ -14,12 +14,13 @@ const MAX_EMBEDDED_BYTES = 32 * 2 ** 20;
 
 const HOST: Target | undefined = TARGETS.find((target) => target === Deno.build.target);
 
-/** The files of a folder of the project; none if it is not there. */
+/** The files of a folder of the project and its folders; none if it is not there. */
 function filesOf(folder: string): string[] {
   const files: string[] = [];
   try {
     for (const { name, isFile } of Deno.readDirSync(`${PROJECT_ROOT}/${folder}`)) {
       if (isFile) files.push(`${folder}/${name}`);
+      else files.push(...filesOf(`${folder}/${name}`));
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
