@@ -20,16 +20,6 @@ export class H2Pool {
     this.#options = options;
   }
 
-  /** Connections that are open. */
-  get size(): number {
-    return this.#connections.length;
-  }
-
-  /** Streams on all of them. */
-  get streams(): number {
-    return this.#connections.reduce((sum, connection) => sum + connection.streams, 0);
-  }
-
   /** A connection that takes another stream, if there is one; nothing is awaited. */
   take(): H2Connection | undefined {
     for (const connection of this.#connections) if (connection.available) return connection;

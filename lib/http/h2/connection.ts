@@ -364,7 +364,9 @@ export class H2Connection implements StreamHost, Timed {
   #onHeaders(buffer: Uint8Array): void {
     const frames = this.#frames;
     const id = frames.streamId;
-    if (this.#abuse(this.#budget.countHeaders(frames.length, frames.endStream))) return;
+    // Padding is no content: a frame that is all padding is an empty one.
+    const content = frames.end - frames.start;
+    if (this.#abuse(this.#budget.countHeaders(content, frames.endStream))) return;
     if (
       (frames.flags & Flag.Priority) !== 0 &&
       !this.#checkDependency(buffer, frames.start - PRIORITY_SIZE)
