@@ -4,6 +4,7 @@
  * @module
  */
 
+import { LoadCounts } from "./load_counts.ts";
 import { resumeAt } from "./rotation.ts";
 import { hasWeight, shareOf } from "./share.ts";
 import type { Candidate, Strategy } from "./strategy.ts";
@@ -31,8 +32,7 @@ export class LeastConnections<C extends Candidate = Candidate> implements Strate
   #candidates: readonly C[];
   /** Where the search begins, so that those with equal load take turns. */
   #start = 0;
-  /** Own counts. They outlive an update: who is removed and comes back may still be at work. */
-  readonly #picks = new WeakMap<C, number>();
+  readonly #counts = new LoadCounts<C>();
 
   /** Begins with the first candidate. */
   constructor(candidates: readonly C[]) {
@@ -50,7 +50,7 @@ export class LeastConnections<C extends Candidate = Candidate> implements Strate
       const candidate = candidates[index]!;
       const share = shareOf(candidate, weighted);
       if (share === 0 || skip?.(candidate)) continue;
-      const load = (candidate.inFlight ?? this.#picks.get(candidate) ?? 0) / share;
+      const load = this.#counts.inFlight(candidate) / share;
       if (load < bestLoad) {
         best = index;
         bestLoad = load;
@@ -59,9 +59,7 @@ export class LeastConnections<C extends Candidate = Candidate> implements Strate
     const picked = candidates[best];
     if (picked === undefined) return undefined;
     this.#start = (best + 1) % candidates.length;
-    if (picked.inFlight === undefined) {
-      this.#picks.set(picked, (this.#picks.get(picked) ?? 0) + 1);
-    }
+    this.#counts.add(picked);
     return picked;
   }
 
@@ -70,8 +68,7 @@ export class LeastConnections<C extends Candidate = Candidate> implements Strate
    * candidate that has `inFlight`, or of which no pick is left.
    */
   release(candidate: C): void {
-    const picks = this.#picks.get(candidate) ?? 0;
-    if (picks > 0) this.#picks.set(candidate, picks - 1);
+    this.#counts.release(candidate);
   }
 
   /** Replaces the candidates; the counts of those that stay or come back are kept. */

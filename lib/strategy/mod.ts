@@ -13,7 +13,12 @@
  * @module
  */
 
+export { ConsistentHash, type ConsistentHashOptions } from "./consistent_hash.ts";
+export { hashText } from "./hash.ts";
 export { LeastConnections } from "./least_connections.ts";
+export { PeakEwma, type PeakEwmaOptions } from "./peak_ewma.ts";
+export { PeakLatency, type PeakLatencyOptions } from "./peak_latency.ts";
+export { PowerOfTwo } from "./power_of_two.ts";
 export { Random, type RandomOptions } from "./random.ts";
 export {
   createStrategy,

@@ -4,7 +4,10 @@
  * @module
  */
 
+import { ConsistentHash } from "./consistent_hash.ts";
 import { LeastConnections } from "./least_connections.ts";
+import { PeakEwma } from "./peak_ewma.ts";
+import { PowerOfTwo } from "./power_of_two.ts";
 import { Random } from "./random.ts";
 import { RoundRobin } from "./round_robin.ts";
 import type { Candidate, Strategy } from "./strategy.ts";
@@ -15,7 +18,10 @@ export type StrategyName =
   | "round-robin"
   | "random"
   | "least-connections"
-  | "weighted-round-robin";
+  | "weighted-round-robin"
+  | "power-of-two"
+  | "peak-ewma"
+  | "consistent-hash";
 
 /** A class of strategies. */
 export type StrategyClass = new <C extends Candidate>(candidates: readonly C[]) => Strategy<C>;
@@ -26,6 +32,9 @@ export const strategies: Readonly<Record<StrategyName, StrategyClass>> = {
   "random": Random,
   "least-connections": LeastConnections,
   "weighted-round-robin": WeightedRoundRobin,
+  "power-of-two": PowerOfTwo,
+  "peak-ewma": PeakEwma,
+  "consistent-hash": ConsistentHash,
 };
 
 /**

@@ -10,11 +10,12 @@ for (const size of [2, 10, 1000]) {
       inFlight: index % 7,
     }));
     const strategy = createStrategy(name, candidates);
+    let key = 0;
     Deno.bench({
       name: `${name}, ${size} candidates`,
       group: `${size} candidates`,
       baseline: name === "round-robin",
-      fn: () => void strategy.next(),
+      fn: () => void strategy.next(undefined, key = (key + 0x9e3779b9) >>> 0),
     });
   }
 }
