@@ -4,8 +4,12 @@
  * @module
  */
 import { type Address, formatAddress } from "../common/address.ts";
+import type { Clock } from "../common/clock.ts";
+import { PeakLatency } from "../strategy/peak_latency.ts";
 import type { H1Pool } from "./h1_pool.ts";
 import type { H2Pool } from "./h2_pool.ts";
+import { BackendHealth } from "./health/backend_health.ts";
+import type { Outcome, OutcomeListener } from "./outcome.ts";
 
 /** A backend as it is configured. */
 export interface Backend {
@@ -16,6 +20,11 @@ export interface Backend {
   readonly addr: string;
   /** Share of the traffic relative to the others, an integer from 0 to 65535; 1 unless given. */
   readonly weight?: number;
+  /**
+   * Whether its services are read from its reflection and routed to it, on a gRPC balancer at layer 7; as the
+   * balancer does with all backends unless given.
+   */
+  readonly discoverServices?: boolean;
 }
 
 /**
@@ -33,12 +42,26 @@ export interface Membership {
   readonly name: string;
   /** How many members it has. */
   readonly size: number;
+  /** Its members, those included that are not picked. */
+  readonly backends: Iterable<LiveBackend>;
   /** Puts a backend in with a weight, or changes the weight it has. */
   set(backend: LiveBackend, weight: number): void;
   /** Takes a backend out; says whether it was in. */
   delete(backend: LiveBackend): boolean;
   /** Takes note that the state of a member has changed. */
   refresh(): void;
+}
+
+/** What a {@linkcode LiveBackend} is made of. */
+export interface BackendParts {
+  /** Pooled HTTP/1.1 connections. */
+  readonly http: H1Pool;
+  /** Shared HTTP/2 connections. */
+  readonly h2: H2Pool;
+  /** Measures latency. */
+  readonly clock: Pick<Clock, "now" | "time">;
+  /** How long it takes to its whole share after it came back, in milliseconds; 0, at once, unless given. */
+  readonly slowStart?: number;
 }
 
 /**
@@ -58,29 +81,51 @@ export class LiveBackend {
   readonly h2: H2Pool;
   /** Whether it is picked. */
   state: BackendState = "active";
+  /** Whether its services are to be discovered; `undefined` when nobody has said so of this one. */
+  discovers: boolean | undefined;
+  /** Whether it is fit to be picked. */
+  readonly health: BackendHealth;
+  /** How long it takes to answer. */
+  readonly latency: PeakLatency = new PeakLatency();
+  /** Told what came of each attempt. */
+  onOutcome: OutcomeListener | undefined;
   /** The pools it is a member of; they keep this themselves. */
   readonly pools: Set<Membership> = new Set();
   /** Requests, or connections at layer 4, that it serves now. */
   inFlight = 0;
+  readonly #now: () => number;
   #idle: (() => void)[] = [];
 
   /** Made by the registry. */
-  constructor(
-    id: string,
-    address: Address,
-    pools: { readonly http: H1Pool; readonly h2: H2Pool },
-  ) {
+  constructor(id: string, address: Address, parts: BackendParts) {
     this.id = id;
     this.addr = formatAddress(address);
     this.address = address;
-    this.http = pools.http;
-    this.h2 = pools.h2;
+    this.http = parts.http;
+    this.h2 = parts.h2;
+    this.#now = () => parts.clock.now();
+    const { slowStart = 0 } = parts;
+    this.health = new BackendHealth({ now: () => parts.clock.time, slowStart });
+  }
+
+  /** The estimate of its latency now, in milliseconds, for strategies that ask. */
+  get peakLatency(): number {
+    return this.latency.read(this.#now());
   }
 
   /** Takes the right to use this backend for one attempt. */
   acquire(): Lease {
     this.inFlight++;
-    return new Lease(this);
+    return new Lease(this, this.#now());
+  }
+
+  /** Called by the lease: what came of an attempt that began at `started`. */
+  report(outcome: Outcome, started: number): void {
+    const now = this.#now();
+    const latency = now - started;
+    if (outcome.type === "answered") this.latency.observe(latency, now);
+    else this.latency.punish(latency, now, outcome.retryAfter);
+    this.onOutcome?.(outcome, latency);
   }
 
   /** Called by the lease. */
@@ -112,11 +157,24 @@ export class LiveBackend {
 export class Lease {
   /** The backend. */
   readonly backend: LiveBackend;
+  readonly #started: number;
+  #reported = false;
   #held = true;
 
   /** Made by {@linkcode LiveBackend.acquire}. */
-  constructor(backend: LiveBackend) {
+  constructor(backend: LiveBackend, started: number) {
     this.backend = backend;
+    this.#started = started;
+  }
+
+  /**
+   * Says what came of the attempt, as soon as that is known: for an answer, when its head is there. The first
+   * report counts. An attempt that says nothing about the backend is not reported.
+   */
+  report(outcome: Outcome): void {
+    if (this.#reported) return;
+    this.#reported = true;
+    this.backend.report(outcome, this.#started);
   }
 
   /** Gives the right back; later calls do nothing. */

@@ -11,13 +11,18 @@ import type { LiveBackend, Membership } from "./backend.ts";
 export class Member implements Candidate {
   /** The backend. */
   readonly backend: LiveBackend;
-  /** Its share. */
-  weight: number;
+  /** Its weight as it was given. */
+  configured: number;
 
   /** Made by {@linkcode Pool.set}. */
   constructor(backend: LiveBackend, weight: number) {
     this.backend = backend;
-    this.weight = weight;
+    this.configured = weight;
+  }
+
+  /** Its weight now: less than was given while it comes back slowly. */
+  get weight(): number {
+    return this.configured * this.backend.health.share;
   }
 
   get addr(): string {
@@ -27,7 +32,25 @@ export class Member implements Candidate {
   get inFlight(): number {
     return this.backend.inFlight;
   }
+
+  get latency(): number {
+    return this.backend.peakLatency;
+  }
 }
+
+/** How a pool picks. */
+export interface PoolRules {
+  /** The strategy. */
+  readonly strategy: StrategyName;
+  /**
+   * The part of the active members, from 0 to 1, below which health counts no more: when so few are left, all
+   * are picked, since the few would break under the load of all. Default 0.25.
+   */
+  readonly panicThreshold?: number;
+}
+
+/** The default of {@linkcode PoolRules.panicThreshold}. */
+export const DEFAULT_PANIC_THRESHOLD = 0.25;
 
 /** Picks a backend for each request. */
 export class Pool implements Membership {
@@ -35,22 +58,29 @@ export class Pool implements Membership {
   readonly name: string;
   readonly #members = new Map<LiveBackend, Member>();
   readonly #strategyName: StrategyName;
+  readonly #panicThreshold: number;
   #strategy: Strategy<Member>;
   #weighted = false;
+  #panics = false;
 
   /**
    * Makes an empty pool. With `round-robin`, members of different weights are picked by weight, as
    * users of nginx know it.
    */
-  constructor(name: string, strategy: StrategyName) {
+  constructor(name: string, { strategy, panicThreshold = DEFAULT_PANIC_THRESHOLD }: PoolRules) {
     this.name = name;
     this.#strategyName = strategy;
+    this.#panicThreshold = panicThreshold;
     this.#strategy = createStrategy<Member>(strategy, []);
   }
 
   /** All members, those included that are not picked. */
   get members(): Iterable<Member> {
     return this.#members.values();
+  }
+
+  get backends(): Iterable<LiveBackend> {
+    return this.#members.keys();
   }
 
   /** How many members there are, those included that are not picked. */
@@ -67,7 +97,7 @@ export class Pool implements Membership {
   set(backend: LiveBackend, weight: number): void {
     const member = this.#members.get(backend);
     if (member === undefined) this.#members.set(backend, new Member(backend, weight));
-    else member.weight = weight;
+    else member.configured = weight;
     backend.pools.add(this);
     this.refresh();
   }
@@ -80,23 +110,36 @@ export class Pool implements Membership {
     return found;
   }
 
-  /** Takes note that the state or the weight of a member has changed. */
+  /** Whether so few members are healthy that all are picked. */
+  get panics(): boolean {
+    return this.#panics;
+  }
+
+  /** Takes note that the state, the health or the weight of a member has changed. */
   refresh(): void {
     const active = [...this.#members.values()].filter(({ backend }) => backend.state === "active");
+    const healthy = active.filter(({ backend }) => backend.health.usable);
+    this.#panics = healthy.length < active.length &&
+      (healthy.length === 0 || healthy.length < active.length * this.#panicThreshold);
+    const picked = this.#panics ? active : healthy;
     if (this.#strategyName === "round-robin") {
-      const weighted = active.some(({ weight }) => weight !== active[0]!.weight);
+      const weighted = picked.some(({ weight }) => weight !== picked[0]!.weight);
       if (weighted !== this.#weighted) {
         this.#weighted = weighted;
         const name = weighted ? "weighted-round-robin" : "round-robin";
-        this.#strategy = createStrategy<Member>(name, active);
+        this.#strategy = createStrategy<Member>(name, picked);
         return;
       }
     }
-    this.#strategy.update(active);
+    this.#strategy.update(picked);
   }
 
-  /** The backend for the next attempt, or `undefined` when there is none that `skip` lets through. */
-  pick(skip?: (member: Member) => boolean): LiveBackend | undefined {
-    return this.#strategy.next(skip)?.backend;
+  /**
+   * The backend for the next attempt, or `undefined` when there is none that `skip` lets through.
+   *
+   * @param key What requests have in common that are to meet the same backend, for strategies that hash.
+   */
+  pick(skip?: (member: Member) => boolean, key?: number): LiveBackend | undefined {
+    return this.#strategy.next(skip, key)?.backend;
   }
 }

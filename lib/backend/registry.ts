@@ -17,27 +17,16 @@ import { validateRoute } from "../route/validate.ts";
 import type { StrategyName } from "../strategy/registry.ts";
 import { type Backend, LiveBackend } from "./backend.ts";
 import type { Connect } from "./connector.ts";
+import { DiscoveredRoutes } from "./discovered_routes.ts";
 import { H1Pool, type PoolOptions } from "./h1_pool.ts";
 import { H2Pool } from "./h2_pool.ts";
+import type { LiveRoute } from "./live_route.ts";
 import { Pool } from "./pool.ts";
 
 /** The most that a weight may be; nginx and the Gateway API have the same order of magnitude. */
 export const MAX_WEIGHT = 65535;
 
-/** A route with what belongs to it at run time. */
-export interface LiveRoute {
-  /** Stable name, made from the conditions and filters: the same rule has the same id after a restart. */
-  readonly id: string;
-  /** The rule; its targets are those it was made with, the pool holds those of now. */
-  readonly route: Route;
-  /** Its targets. */
-  readonly pool: Pool;
-  /**
-   * Whether only backends have asked for it at run time, so that it leaves with its last target; a rule
-   * that is given otherwise, before or after that, stays.
-   */
-  registered: boolean;
-}
+export type { LiveRoute } from "./live_route.ts";
 
 /** How a registry is made. */
 export interface RegistryOptions {
@@ -45,8 +34,17 @@ export interface RegistryOptions {
   readonly strategy: StrategyName;
   /** The protocol of addresses that name none. */
   readonly scheme: Scheme;
+  /** The part of the members of a pool below which their health counts no more. */
+  readonly panicThreshold?: number;
+  /** How long a backend that comes back takes to its whole share, in milliseconds. Default 0: at once. */
+  readonly slowStart?: number;
   /** Spread requests that match no route over the default pool even when there are routes. */
   readonly fallback: boolean;
+  /**
+   * Whether services are discovered: `always` those of all backends of the default pool but for those that are
+   * not to be, `asked` those of backends that are to be, and no others; `never` unless given.
+   */
+  readonly discovery?: "always" | "asked" | "never";
   /** Limits and times of the connections to each backend. */
   readonly connections: PoolOptions;
   /** Watches those times. */
@@ -77,6 +75,7 @@ export class Registry {
   readonly #backends = new Map<string, LiveBackend>();
   readonly #routes = new Map<string, LiveRoute>();
   readonly #table = new RouteTable<LiveRoute>();
+  readonly #discovered: DiscoveredRoutes;
   /** Where requests go that no route claims. */
   readonly pool: Pool;
   /** Told of removals. */
@@ -87,7 +86,12 @@ export class Registry {
   /** Makes an empty registry. */
   constructor(options: RegistryOptions) {
     this.#options = options;
-    this.pool = new Pool("default", options.strategy);
+    this.pool = new Pool("default", options);
+    this.#discovered = new DiscoveredRoutes({
+      rules: options,
+      written: () => this.#routes.values(),
+      onRouteRemoved: (id) => this.watcher?.onRouteRemoved(id),
+    });
   }
 
   /**
@@ -114,14 +118,19 @@ export class Registry {
     return this.#backends.values();
   }
 
-  /** All routes, in the order in which they were added. */
+  /** All routes that were written or registered, in the order in which they were added. */
   get routes(): Iterable<LiveRoute> {
     return this.#routes.values();
   }
 
-  /** How many routes there are. */
+  /** How many of them there are. */
   get routeCount(): number {
     return this.#routes.size;
+  }
+
+  /** The routes that follow from what services backends were found to have. */
+  get discovered(): Pick<DiscoveredRoutes, "active" | "backends" | "routes" | "size" | "get"> {
+    return this.#discovered;
   }
 
   /** A backend by its id. */
@@ -134,7 +143,7 @@ export class Registry {
     return this.#routes.get(id);
   }
 
-  /** The route that claims a request. */
+  /** The written route that claims a request. */
   match(view: RequestView): RouteHit<LiveRoute> | undefined {
     return this.#table.match(view);
   }
@@ -149,6 +158,90 @@ export class Registry {
   }
 
   /**
+   * Where a request goes that no written route claims: to the backends that have its service or may have it, or
+   * over the default pool. `undefined`: it is refused.
+   */
+  unclaimed(view: RequestView): LiveRoute | Pool | undefined {
+    const discovered = this.#discovered;
+    if (!discovered.active) return this.spreads ? this.pool : undefined;
+    const found = discovered.find(view);
+    // Of a service that nobody lists, one backend may be as good as another.
+    const unknown = found === undefined || found === discovered.unlisted;
+    return unknown && this.#options.fallback ? this.pool : found;
+  }
+
+  /** Whether services of backends can be discovered. */
+  get discovers(): boolean {
+    return (this.#options.discovery ?? "never") !== "never";
+  }
+
+  /**
+   * Says whether the services of a backend are to be discovered.
+   *
+   * @throws {TypeError} When this cannot be done here.
+   */
+  setDiscovery(live: LiveBackend, discovers: boolean): void {
+    this.#checkDiscovery(discovers);
+    if (live.discovers === discovers) return;
+    live.discovers = discovers;
+    this.#sync(live);
+    this.#changed();
+  }
+
+  #checkDiscovery(discovers: boolean | undefined): void {
+    if (discovers !== true || this.discovers) return;
+    throw new TypeError(
+      "discoverServices true: this balancer does not see which service is called; accepted is true on a " +
+        "gRPC balancer at layer 7",
+    );
+  }
+
+  /** Sets the services of a backend that is to be discovered; others are left alone. */
+  setServices(live: LiveBackend, services: ReadonlySet<string>): void {
+    if (this.#discovered.set(live, services, this.#weightOf(live))) this.#changed();
+  }
+
+  /** The services that a backend was found to have; `undefined` while they are not known. */
+  servicesOf(live: LiveBackend): ReadonlySet<string> | undefined {
+    return this.#discovered.servicesOf(live);
+  }
+
+  /** Whether the services of a backend are to be discovered. */
+  isDiscovered(live: LiveBackend): boolean {
+    return this.discovers && live.state === "active" &&
+      (live.discovers ??
+        (this.#options.discovery === "always" && this.pool.get(live) !== undefined));
+  }
+
+  #sync(live: LiveBackend): void {
+    if (!this.discovers) return;
+    this.#discovered.sync(live, {
+      discovers: this.isDiscovered(live),
+      // As without discovery: once there are routes, what matches none is not spread.
+      spreads: live.state === "active" && this.#routes.size === 0 &&
+        this.pool.get(live) !== undefined,
+      weight: this.#weightOf(live),
+    });
+  }
+
+  /** The share of a backend among those that have a service: that in the default pool, or else in a route. */
+  #weightOf(live: LiveBackend): number {
+    const member = this.pool.get(live);
+    if (member !== undefined) return member.configured;
+    for (const { name } of live.pools) {
+      const weight = this.#routes.get(name)?.pool.get(live)?.configured;
+      if (weight !== undefined) return weight;
+    }
+    return 1;
+  }
+
+  /** The first route ends the spreading of requests, and the last one that goes begins it again. */
+  #syncAll(): void {
+    if (!this.discovers) return;
+    for (const live of this.#backends.values()) this.#sync(live);
+  }
+
+  /**
    * Puts a backend into the default pool, or sets its weight there; one that is draining becomes
    * active again.
    *
@@ -156,10 +249,14 @@ export class Registry {
    */
   addBackend(backend: Backend): Added<LiveBackend> {
     const weight = checkWeight(backend.weight ?? 1);
+    const { discoverServices } = backend;
+    this.#checkDiscovery(discoverServices);
     const live = this.#ensure(backend.addr);
     const created = this.pool.get(live) === undefined;
     if (created || backend.weight !== undefined) this.pool.set(live, weight);
+    if (discoverServices !== undefined) live.discovers = discoverServices;
     this.#activate(live);
+    this.#sync(live);
     this.#changed();
     return { value: live, created };
   }
@@ -175,6 +272,13 @@ export class Registry {
       live = new LiveBackend(id, address, {
         http: new H1Pool(parts, connections),
         h2: new H2Pool(parts, connections),
+        clock,
+        slowStart: this.#options.slowStart ?? 0,
+      });
+      const created = live;
+      live.health.onChange(() => {
+        this.#refresh(created);
+        this.#changed();
       });
       this.#backends.set(id, live);
     }
@@ -186,6 +290,14 @@ export class Registry {
     return address.transport === "tcp" && address.scheme === ""
       ? { ...address, scheme: this.#options.scheme }
       : address;
+  }
+
+  /** Whether the default pool or a written route has it. */
+  #isNamed(live: LiveBackend): boolean {
+    for (const pool of live.pools) {
+      if (pool === this.pool || this.#routes.has(pool.name)) return true;
+    }
+    return false;
   }
 
   #activate(live: LiveBackend): void {
@@ -200,7 +312,9 @@ export class Registry {
 
   /** The ids of the routes that a backend is a target of. */
   routesOf(live: LiveBackend): string[] {
-    return [...live.pools].filter((pool) => pool !== this.pool).map((pool) => pool.name);
+    return [...live.pools]
+      .filter((pool) => pool !== this.pool && pool !== this.#discovered.unlisted)
+      .map((pool) => pool.name);
   }
 
   /**
@@ -219,6 +333,7 @@ export class Registry {
     if (live.state !== "active") return;
     live.state = "draining";
     live.closeIdle();
+    this.#sync(live);
     this.#refresh(live);
     this.#changed();
   }
@@ -228,6 +343,7 @@ export class Registry {
     if (!this.#backends.delete(live.id)) return;
     live.state = "removed";
     live.closeIdle();
+    this.#sync(live);
     for (const pool of [...live.pools]) {
       pool.delete(live);
       const route = this.#routes.get(pool.name);
@@ -251,40 +367,49 @@ export class Registry {
     const live = known ?? {
       id,
       route,
-      pool: new Pool(id, this.#options.strategy),
+      pool: new Pool(id, this.#options),
       registered,
+      discovered: false,
     };
     let created = known === undefined;
     live.registered &&= registered;
     for (const target of route.targets) {
       const backend = this.#ensure(target.addr);
       const member = live.pool.get(backend);
-      if (member?.weight !== target.weight) {
+      if (member?.configured !== target.weight) {
         created ||= member === undefined;
         live.pool.set(backend, target.weight);
       }
       this.#activate(backend);
+      this.#sync(backend);
     }
     if (known === undefined) {
       this.#routes.set(id, live);
       this.#table.add(id, route, live);
+      this.#discovered.addWritten(id, route);
+      if (this.#routes.size === 1) this.#syncAll();
     }
     this.#changed();
     return { value: live, created };
   }
 
-  /** Removes a route; backends that nothing else names leave with it. Says whether it was there. */
+  /**
+   * Removes a written route; backends that nothing else names leave with it, whatever services they were found
+   * to have. Says whether it was there.
+   */
   removeRoute(id: string): boolean {
     const live = this.#routes.get(id);
     if (live === undefined) return false;
     this.#routes.delete(id);
     this.#table.remove(id);
+    this.#discovered.removeWritten(id);
     this.watcher?.onRouteRemoved(id);
     this.#changed();
     for (const { backend } of [...live.pool.members]) {
       live.pool.delete(backend);
-      if (backend.pools.size === 0) this.removeBackend(backend);
+      if (!this.#isNamed(backend)) this.removeBackend(backend);
     }
+    if (this.#routes.size === 0) this.#syncAll();
     return true;
   }
 }

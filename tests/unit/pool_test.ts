@@ -25,6 +25,7 @@ function makeBackend(
   return new LiveBackend(`id-${addr}`, address, {
     http: new H1Pool(parts, options),
     h2: new H2Pool(parts, options),
+    clock: time.clock,
   });
 }
 
@@ -36,7 +37,7 @@ function makePool(
   members: readonly (readonly [backend: LiveBackend, weight: number])[],
   strategy: StrategyName = "round-robin",
 ): Pool {
-  const pool = new Pool("test", strategy);
+  const pool = new Pool("test", { strategy });
   for (const [backend, weight] of members) pool.set(backend, weight);
   return pool;
 }

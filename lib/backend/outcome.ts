@@ -1,0 +1,22 @@
+/**
+ * What came of an attempt, as far as it says something about the backend.
+ *
+ * @module
+ */
+
+/** What came of an attempt. What is the client's or our own fault is none. */
+export type Outcome =
+  | { readonly type: "answered" }
+  | {
+    readonly type: "failed";
+    /** A stable token: an error code, `status_503`, `grpc_14`. */
+    readonly reason: string;
+    /** How long the backend wants to be left alone, in milliseconds (`Retry-After`, `grpc-retry-pushback-ms`). */
+    readonly retryAfter?: number;
+  };
+
+/** The backend has answered. */
+export const ANSWERED: Outcome = { type: "answered" };
+
+/** Told what came of the attempts on a backend. Must not throw. */
+export type OutcomeListener = (outcome: Outcome, latency: number) => void;
