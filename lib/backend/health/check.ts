@@ -1,0 +1,104 @@
+/**
+ * What an active health check asks, as data and as text.
+ *
+ * @module
+ */
+
+/** What a backend must do to count as healthy. */
+export type HealthCheck =
+  /** Take a connection, TLS included. */
+  | { readonly type: "tcp" }
+  /** Answer a request over HTTP/1.1. */
+  | {
+    readonly type: "http";
+    /** Path and query; begins with `/`. */
+    readonly path: string;
+    /** Default `GET`. */
+    readonly method?: string;
+    /** The Host field; the backend's address unless given. */
+    readonly host?: string;
+    /** Statuses that are good, as inclusive ranges. Default 200 to 399. */
+    readonly statuses?: readonly (readonly [from: number, to: number])[];
+    /** Text that must occur in the first 64 KiB of the body. */
+    readonly body?: string;
+  }
+  /** Answer `grpc.health.v1.Health/Check` with SERVING. */
+  | {
+    readonly type: "grpc";
+    /** The service asked for; the server as a whole unless given. */
+    readonly service?: string;
+  };
+
+/** A check has its answer, and the answer is not good. The message says why, for people. */
+export class CheckFailure extends Error {
+  /** The class name, for code that meets errors of several library versions. */
+  override readonly name = "CheckFailure";
+}
+
+/** When checks are made and what they mean. Times are in milliseconds. */
+export interface HealthCheckOptions {
+  /** What is asked. */
+  readonly check: HealthCheck | string;
+  /** From the end of a check to the next one, give or take a tenth. Default 5,000. */
+  readonly interval?: number;
+  /** The same while the backend fails, so that it is found again soon. Default 1,000, or the interval if less. */
+  readonly downInterval?: number;
+  /** How long a check may take. Default 2,000. */
+  readonly timeout?: number;
+  /** Successes in a row that end a failure. Default 2. */
+  readonly rise?: number;
+  /** Failures in a row that make one; the very first check decides alone. Default 3. */
+  readonly fall?: number;
+}
+
+/** The statuses that an HTTP check takes for good. */
+export const GOOD_STATUSES: readonly (readonly [from: number, to: number])[] = [[200, 399]];
+
+/**
+ * Parses `tcp`, `http:/path`, `grpc` or `grpc:package.Service`.
+ *
+ * @throws {TypeError} When it is anything else.
+ */
+export function parseHealthCheck(text: string): HealthCheck {
+  if (text === "tcp") return { type: "tcp" };
+  if (text === "grpc") return { type: "grpc" };
+  const path = /^http:(\/[!-~]*)$/.exec(text)?.[1];
+  if (path !== undefined) return { type: "http", path };
+  const service = /^grpc:([\w.]+)$/.exec(text)?.[1];
+  if (service !== undefined) return { type: "grpc", service };
+  throw new TypeError(
+    `health check ${JSON.stringify(text)} is not accepted; accepted is tcp, http:/path, grpc or ` +
+      "grpc:package.Service",
+  );
+}
+
+/**
+ * Parses statuses as `200`, `200-299` or several of both with commas.
+ *
+ * @throws {TypeError} When it is anything else.
+ */
+export function parseStatuses(text: string): (readonly [from: number, to: number])[] {
+  return text.split(",").map((part) => {
+    const [, from, to = from] = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(part) ?? [];
+    if (from === undefined || Number(from) > Number(to)) {
+      throw new TypeError(
+        `statuses ${
+          JSON.stringify(text)
+        } are not accepted; accepted is 200, 200-399 or several with commas`,
+      );
+    }
+    return [Number(from), Number(to)] as const;
+  });
+}
+
+/** The check as text, for people. */
+export function formatHealthCheck(check: HealthCheck): string {
+  switch (check.type) {
+    case "tcp":
+      return "tcp";
+    case "http":
+      return `http:${check.path}`;
+    case "grpc":
+      return check.service === undefined ? "grpc" : `grpc:${check.service}`;
+  }
+}
