@@ -18,8 +18,8 @@ import type { StrategyName } from "../strategy/registry.ts";
 import { type Backend, LiveBackend } from "./backend.ts";
 import type { Connect } from "./connector.ts";
 import { DiscoveredRoutes } from "./discovered_routes.ts";
-import { H1Pool, type PoolOptions } from "./h1_pool.ts";
-import { H2Pool } from "./h2_pool.ts";
+import { H1Pool } from "./h1_pool.ts";
+import { H2Pool, type H2PoolOptions } from "./h2_pool.ts";
 import type { LiveRoute } from "./live_route.ts";
 import { Pool } from "./pool.ts";
 
@@ -46,7 +46,7 @@ export interface RegistryOptions {
    */
   readonly discovery?: "always" | "asked" | "never";
   /** Limits and times of the connections to each backend. */
-  readonly connections: PoolOptions;
+  readonly connections: H2PoolOptions;
   /** Watches those times. */
   readonly clock: Clock;
   /** Opens connections. */
@@ -138,9 +138,19 @@ export class Registry {
     return this.#backends.get(id);
   }
 
-  /** A route by its id. */
+  /** The protocol of addresses that name none. */
+  get scheme(): Scheme {
+    return this.#options.scheme;
+  }
+
+  /** The id that a rule, as `validateRoute` returns it, has here; its targets have no part in it. */
+  routeId(rule: Route): string {
+    return stableId("r", `${this.scheme} ${routeKey(rule)}`);
+  }
+
+  /** A route by its id, whether it was written or discovered. */
   route(id: string): LiveRoute | undefined {
-    return this.#routes.get(id);
+    return this.#routes.get(id) ?? this.#discovered.get(id);
   }
 
   /** The written route that claims a request. */
@@ -264,7 +274,8 @@ export class Registry {
   #ensure(addr: string): LiveBackend {
     const address = this.#parse(addr);
     const text = formatAddress(address);
-    const id = stableId("b", text);
+    // With the protocol: one process may balance two, and a socket file names none.
+    const id = stableId("b", `${this.scheme} ${text}`);
     let live = this.#backends.get(id);
     if (live === undefined) {
       const { clock, connect, connections } = this.#options;
@@ -362,7 +373,7 @@ export class Registry {
    */
   addRoute(rule: Route, registered = false): Added<LiveRoute> {
     const route = validateRoute(rule);
-    const id = stableId("r", routeKey(route));
+    const id = this.routeId(route);
     const known = this.#routes.get(id);
     const live = known ?? {
       id,

@@ -7,7 +7,7 @@
 import type { AddResult } from "../control/management.ts";
 import { clientOptions, ManagementClient } from "./client.ts";
 import { EXIT, makeCommand } from "./command.ts";
-import { inSection, many, one, UsageError, type Values } from "./options.ts";
+import { flag, inSection, many, one, UsageError, type Values } from "./options.ts";
 import { checkAddress, parsePair, parsePort, parseWeight } from "./values.ts";
 
 const text = (value: string) => value;
@@ -38,6 +38,9 @@ const conditionOptions = {
 const l7Options = inSection("At layer 7", {
   "backend-addr": one("ADDR", "the backend, such as http://localhost:8083", checkAddress),
   ...conditionOptions,
+  "discover-services": flag(
+    "read its services from its reflection and route calls to it by them, on a gRPC balancer",
+  ),
 });
 
 const options = { ...commonOptions, ...l4Options, ...l7Options, ...clientOptions };
@@ -53,6 +56,10 @@ export const command = makeCommand({
     [
       "lb add --backend-addr http://localhost:8083 --path /api/v2 --header X-Version:v2",
       "to a balancer at layer 7, for some requests",
+    ],
+    [
+      "lb add --server http://localhost:9090 --backend-addr localhost:50053 --discover-services",
+      "to a gRPC balancer, for the services that it has",
     ],
   ],
   options,
@@ -71,9 +78,8 @@ function makeBody(values: Values<typeof options>): unknown {
   const addr = values["backend-addr"];
   const weight = values.weight === undefined ? {} : { weight: values.weight };
   if (addr === undefined) {
-    if (conditions.length > 0) {
-      throw new UsageError(`--${conditions[0]} is given without --backend-addr`);
-    }
+    const alone = conditions[0] ?? (values["discover-services"] ? "discover-services" : undefined);
+    if (alone !== undefined) throw new UsageError(`--${alone} is given without --backend-addr`);
     if (values.addr !== undefined && values.port !== undefined) {
       throw new UsageError("--port is given beside --addr; accepted is one of them");
     }
@@ -99,6 +105,7 @@ function makeBody(values: Values<typeof options>): unknown {
     ...list("methods", values.method),
     ...list("full_methods", values["full-method"]),
     ...byName("grpc_headers", values["grpc-header"]),
+    ...(values["discover-services"] ? { discover_services: true } : {}),
   };
 }
 

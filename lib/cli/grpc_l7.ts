@@ -6,15 +6,24 @@
 
 import { GrpcL7 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
-import { forwardingOptions, routeOptions, toRoutingOptions } from "./routing_options.ts";
+import {
+  discoveryOptions,
+  forwardingOptions,
+  routeOptions,
+  toDiscoveryOptions,
+  toRoutingOptions,
+} from "./routing_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
   balanceOptions,
+  callLimits,
   commonLimits,
   commonTimeouts,
+  h2Timeouts,
   logOptions,
   managementOptions,
+  poolTimeouts,
 } from "./server_options.ts";
 
 /** Balances gRPC per call. */
@@ -34,16 +43,30 @@ export const command = makeCommand({
       "      --route 'service=myapp.UserService method=Login -> localhost:50055'",
       "one method elsewhere",
     ],
+    [
+      "lb grpc-l7 --listen :9090 --backend localhost:50051 --backend localhost:50052 \\\n" +
+      "      --discover-services",
+      "each call to the backends that have its service, without a route",
+    ],
   ],
   options: {
     ...balanceOptions,
     ...routeOptions,
+    ...discoveryOptions,
     ...forwardingOptions,
     ...managementOptions,
     ...adminOptions,
     ...logOptions,
     ...commonTimeouts,
+    ...poolTimeouts,
+    ...h2Timeouts,
     ...commonLimits,
+    ...callLimits,
   },
-  run: (values) => serve(values, (common) => new GrpcL7(toRoutingOptions(common, values))),
+  run: (values) =>
+    serve(
+      values,
+      (common) =>
+        new GrpcL7({ ...toRoutingOptions(common, values), ...toDiscoveryOptions(values) }),
+    ),
 });

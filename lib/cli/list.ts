@@ -19,7 +19,11 @@ const BACKEND_COLUMNS: readonly Column[] = [
   { title: "ROUTES" },
 ];
 
-const ROUTE_COLUMNS: readonly Column[] = [{ title: "ID" }, { title: "RULE" }];
+const ROUTE_COLUMNS: readonly Column[] = [
+  { title: "ID" },
+  { title: "ORIGIN" },
+  { title: "RULE" },
+];
 
 /** Lists what a running balancer has. */
 export const command = makeCommand({
@@ -56,6 +60,6 @@ function describe(backends: readonly BackendInfo[], routes: readonly RouteInfo[]
     "",
     routes.length === 0
       ? "no routes"
-      : formatTable(ROUTE_COLUMNS, routes.map(({ id, rule }) => [id, rule])),
+      : formatTable(ROUTE_COLUMNS, routes.map(({ id, origin, rule }) => [id, origin, rule])),
   ].join("\n");
 }

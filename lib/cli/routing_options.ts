@@ -5,11 +5,16 @@
  */
 
 import type { ForwardedMode } from "../http/forwarded.ts";
-import type { HttpL7Options, LoadBalancerOptions } from "../load_balancer/options.ts";
+import { DEFAULT_DISCOVERY_INTERVAL, MAX_DISCOVERY_INTERVAL } from "../grpc/discovery.ts";
+import type {
+  GrpcL7Options,
+  HttpL7Options,
+  LoadBalancerOptions,
+} from "../load_balancer/options.ts";
 import type { Route } from "../route/route.ts";
 import { parseRule } from "../route/rule_text.ts";
 import { flag, inSection, many, one, oneOf } from "./options.ts";
-import { checkNetwork, checkViaName } from "./values.ts";
+import { checkNetwork, checkViaName, formatDuration, parseDuration } from "./values.ts";
 
 const FORWARDED: readonly ForwardedMode[] = ["x-forwarded", "forwarded", "both", "off"];
 
@@ -41,6 +46,38 @@ export const forwardingOptions = inSection("Forwarding", {
 export const viaOption = inSection("Forwarding", {
   via: one("NAME", "add the field Via with this name", checkViaName),
 });
+
+/** Routes that follow from what backends say of themselves, for gRPC. */
+export const discoveryOptions = {
+  "discover-services": flag(
+    "read the services of the backends from their reflection and route calls to those that have them",
+  ),
+  "discover-interval": one(
+    "TIME",
+    "how often, at least, a backend is asked for its services " +
+      `(default ${formatDuration(DEFAULT_DISCOVERY_INTERVAL)})`,
+    (text) => parseDiscoverInterval(text),
+  ),
+};
+
+function parseDiscoverInterval(text: string): number {
+  const interval = parseDuration(text);
+  if (interval <= MAX_DISCOVERY_INTERVAL) return interval;
+  const longest = formatDuration(MAX_DISCOVERY_INTERVAL);
+  throw new TypeError(`${JSON.stringify(text)} is too long; accepted is up to ${longest}`);
+}
+
+/** The options of a gRPC balancer that they stand for. */
+export function toDiscoveryOptions(values: {
+  readonly "discover-services": boolean;
+  readonly "discover-interval": number | undefined;
+}): Pick<GrpcL7Options, "discoverServices" | "discoverInterval"> {
+  const interval = values["discover-interval"];
+  return {
+    discoverServices: values["discover-services"],
+    ...(interval === undefined ? {} : { discoverInterval: interval }),
+  };
+}
 
 /** The values of these options. */
 interface RoutingValues {

@@ -11,6 +11,7 @@ export interface WireAddL4 {
   readonly addr?: string;
   readonly weight?: number;
   readonly port?: number;
+  readonly discover_services?: boolean;
 }
 
 /** `lb.AddL7Request`: lists and maps are always there. */
@@ -24,6 +25,7 @@ export interface WireAddL7 {
   readonly paths: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
+  readonly discover_services?: boolean;
 }
 
 /** `lb.Backend` */
@@ -34,6 +36,7 @@ export interface BackendMessage {
   readonly weight?: number;
   readonly in_flight: number;
   readonly routes: readonly string[];
+  readonly discovery?: { readonly known: boolean; readonly services: number };
 }
 
 /** `lb.Route` */
@@ -47,6 +50,7 @@ export interface RouteMessage {
     readonly state: BackendMessage["state"];
   }[];
   readonly registered: boolean;
+  readonly origin: "WRITTEN" | "REGISTERED" | "DISCOVERED";
 }
 
 /** `lb.Conflict` */
@@ -63,11 +67,12 @@ export interface ChangeMessage {
 }
 
 /** What a backend for the default pool is. */
-export function parseAddL4({ addr, weight, port }: WireAddL4): AddL4Request {
+export function parseAddL4({ addr, weight, port, discover_services }: WireAddL4): AddL4Request {
   return {
     ...(addr === undefined ? {} : { addr }),
     ...(weight === undefined ? {} : { weight }),
     ...(port === undefined ? {} : { port }),
+    ...(discover_services === undefined ? {} : { discover_services }),
   };
 }
 
@@ -77,7 +82,7 @@ export function parseAddL4({ addr, weight, port }: WireAddL4): AddL4Request {
  * @throws {ManagementError} `invalid_argument` when the address is missing.
  */
 export function parseAddL7(message: WireAddL7): AddL7Request {
-  const { backend_addr, weight } = message;
+  const { backend_addr, weight, discover_services } = message;
   if (backend_addr === undefined) {
     throw new ManagementError(
       "invalid_argument",
@@ -89,6 +94,7 @@ export function parseAddL7(message: WireAddL7): AddL7Request {
   return {
     backend_addr,
     ...(weight === undefined ? {} : { weight }),
+    ...(discover_services === undefined ? {} : { discover_services }),
     services,
     methods,
     full_methods,
@@ -101,7 +107,7 @@ export function parseAddL7(message: WireAddL7): AddL7Request {
 
 /** A backend as it is sent. */
 export function encodeBackend(info: BackendInfo): BackendMessage {
-  const { id, addr, state, weight, in_flight, routes } = info;
+  const { id, addr, state, weight, in_flight, routes, discovery } = info;
   return {
     id,
     addr,
@@ -109,16 +115,22 @@ export function encodeBackend(info: BackendInfo): BackendMessage {
     ...(weight === null ? {} : { weight }),
     in_flight,
     routes,
+    ...(discovery === undefined ? {} : {
+      discovery: { known: discovery.state === "known", services: discovery.services },
+    }),
   };
 }
 
 /** A route as it is sent. */
-export function encodeRoute({ id, rule, targets, registered }: RouteInfo): RouteMessage {
+export function encodeRoute(
+  { id, rule, targets, registered, origin }: RouteInfo,
+): RouteMessage {
   return {
     id,
     rule,
     targets: targets.map((target) => ({ ...target, state: encodeState(target.state) })),
     registered,
+    origin: origin.toUpperCase() as RouteMessage["origin"],
   };
 }
 

@@ -7,11 +7,9 @@
 
 import type { LiveBackend } from "../backend/backend.ts";
 import type { Pool } from "../backend/pool.ts";
-import { type LiveRoute, MAX_WEIGHT, type Registry } from "../backend/registry.ts";
-import { type Address, formatAddress, formatHostPort, parseAddress } from "../common/address.ts";
-import { stableId } from "../common/stable_id.ts";
+import { type LiveRoute, MAX_WEIGHT, Registry } from "../backend/registry.ts";
+import { formatAddress, formatHostPort, parseAddress } from "../common/address.ts";
 import { getLogger } from "../observe/logger.ts";
-import { routeKey } from "../route/key.ts";
 import type { Route, RouteMatch, RouteTarget } from "../route/route.ts";
 import { formatRule } from "../route/rule_text.ts";
 import { validateRoute } from "../route/validate.ts";
@@ -23,9 +21,13 @@ import type {
   AddResult,
   BackendInfo,
   Caller,
+  HealthInfo,
+  ReflectionInfo,
   RouteInfo,
   TargetInfo,
 } from "./model.ts";
+import type { Protocol } from "./protocol.ts";
+import { findAddress, Registries } from "./registries.ts";
 
 export type { Conditions, ValuesByName } from "./conditions.ts";
 export { ManagementError, type ManagementErrorCode } from "./management_error.ts";
@@ -45,21 +47,37 @@ export interface ManagementSettings {
   readonly layer: "l4" | "l7";
   /** The port of a caller that registers itself without naming one. */
   readonly defaultPort: number;
+  /** Which of two protocols is meant where neither a scheme nor a condition says it; unless given, that is refused. */
+  readonly prefers?: Protocol;
+  /** What is known of the backends by their reflection. */
+  readonly reflection?: ReflectionInfo;
+  /** What is known of the health of services. */
+  readonly health?: HealthInfo;
 }
+
+/** What a backend is added with. */
+type Settings = Pick<AddL7Request, "weight" | "discover_services">;
 
 const log = getLogger("management");
 
 /** Changes and lists the backends and routes of one balancer. */
 export class Management {
-  readonly #registry: Registry;
+  readonly #registries: Registries;
   readonly #defaultPort: number;
+  /** What is known of the backends by their reflection, at a balancer that asks for it. */
+  readonly reflection: ReflectionInfo | undefined;
+  /** What is known of the health of services, at a balancer that has gRPC services. */
+  readonly health: HealthInfo | undefined;
   /** At which layer the balancer works. */
   readonly layer: "l4" | "l7";
 
-  /** Manages what is in `registry`. */
-  constructor(registry: Registry, settings: ManagementSettings) {
-    this.#registry = registry;
+  /** Manages what is in a registry, or in those of two protocols. */
+  constructor(registries: Registry | readonly Registry[], settings: ManagementSettings) {
+    const all = registries instanceof Registry ? [registries] : registries;
+    this.#registries = new Registries(all, settings.prefers);
     this.#defaultPort = settings.defaultPort;
+    this.reflection = settings.reflection;
+    this.health = settings.health;
     this.layer = settings.layer;
   }
 
@@ -93,8 +111,8 @@ export class Management {
     }
     checkWeight(weight);
     return addr === undefined
-      ? this.#addToPool(this.#addressOf(caller, port), weight, caller)
-      : this.#addToPool(checkAddress("addr", addr), weight, caller);
+      ? this.#addToPool("addr", this.#addressOf(caller, port), request, caller)
+      : this.#addToPool("addr", checkAddress("addr", addr), request, caller);
   }
 
   #addressOf(caller: Caller | undefined, port = this.#defaultPort): string {
@@ -124,41 +142,59 @@ export class Management {
    */
   addL7(request: AddL7Request, caller?: Caller): AddResult {
     this.requireL7();
-    const { backend_addr, weight, ...conditions } = request;
+    const { backend_addr, weight, discover_services: _, ...conditions } = request;
     checkWeight(weight);
     const addr = checkAddress("backend_addr", backend_addr);
     const match = parseConditions(conditions);
     return match === undefined
-      ? this.#addToPool(addr, weight, caller)
-      : this.#addToRoute(match, addr, weight, caller);
+      ? this.#addToPool("backend_addr", addr, request, caller)
+      : this.#addToRoute(match, addr, request, caller);
   }
 
-  #addToPool(addr: string, weight: number | undefined, caller: Caller | undefined): AddResult {
-    const { value, created } = this.#registry.addBackend({
+  #place(field: string, addr: string, match: RouteMatch = {}): Registry {
+    return checkField(
+      field,
+      () => this.#registries.place({ match, targets: [{ addr, weight: 1 }] }),
+    );
+  }
+
+  #addToPool(
+    field: string,
+    addr: string,
+    { weight, discover_services }: Settings,
+    caller: Caller | undefined,
+  ): AddResult {
+    const registry = this.#place(field, addr);
+    checkDiscovery(registry, discover_services);
+    const { value, created } = registry.addBackend({
       addr,
       ...(weight === undefined ? {} : { weight }),
+      ...(discover_services === undefined ? {} : { discoverServices: discover_services }),
     });
-    this.#logAdded(value, this.#registry.pool, created, caller);
+    this.#logAdded(value, registry.pool, created, caller);
     return { id: value.id, addr: value.addr, created };
   }
 
   #addToRoute(
     match: RouteMatch,
     addr: string,
-    weight: number | undefined,
+    { weight, discover_services }: Settings,
     caller: Caller | undefined,
   ): AddResult {
+    const registry = this.#place("backend_addr", addr, match);
+    checkDiscovery(registry, discover_services);
     const make = (weight: number) =>
       checkField(undefined, () => validateRoute({ match, targets: [{ addr, weight }] }));
-    const known = this.#registry.route(stableId("r", routeKey(make(1))));
-    const target = this.#find(addr);
+    const known = registry.route(registry.routeId(make(1)));
+    const target = findAddress(registry, addr);
     // Backends that register again and again must not undo the weight that somebody has set.
-    const current = target && known?.pool.get(target)?.weight;
+    const current = target && known?.pool.get(target)?.configured;
     const wanted = weight ?? current ?? 1;
     // A rule must lead somewhere, so a weight of 0 cannot be part of it; the target can have it.
-    const { value, created } = this.#registry.addRoute(make(wanted || 1), true);
-    const backend = this.#backend(addr);
+    const { value, created } = registry.addRoute(make(wanted || 1), true);
+    const backend = findAddress(registry, addr)!;
     if (wanted === 0) value.pool.set(backend, 0);
+    if (discover_services !== undefined) registry.setDiscovery(backend, discover_services);
     this.#logAdded(backend, value.pool, created, caller);
     return { id: backend.id, addr: backend.addr, created, route_id: value.id };
   }
@@ -173,7 +209,7 @@ export class Management {
       id: backend.id,
       addr: backend.addr,
       pool: pool.name,
-      weight: pool.get(backend)?.weight,
+      weight: pool.get(backend)?.configured,
       by: nameOf(caller),
     });
   }
@@ -189,7 +225,7 @@ export class Management {
   removeBackend(id: string, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
     const info = this.#describeBackend(backend);
-    this.#registry.removeBackend(backend);
+    this.#registries.of(backend).removeBackend(backend);
     log.info("a backend was removed", {
       id: backend.id,
       addr: backend.addr,
@@ -203,11 +239,18 @@ export class Management {
    * Removes a route; requests under way finish. Backends that nothing else names leave with it.
    *
    * @returns What it was at the end.
-   * @throws {ManagementError} `not_found`
+   * @throws {ManagementError} `not_found`, or `failed_precondition` when it was discovered.
    */
   removeRoute(id: string, caller?: Caller): RouteInfo {
     const info = this.route(id);
-    this.#registry.removeRoute(id);
+    if (info.origin === "discovered") {
+      throw new ManagementError(
+        "failed_precondition",
+        `the route ${id} was discovered and leaves when none of its backends lists the service any more; ` +
+          "accepted is to remove or drain its backends, or to add them again with discover_services false",
+      );
+    }
+    this.#registries.route(id)!.registry.removeRoute(id);
     log.info("a route was removed", { id, rule: info.rule, by: nameOf(caller) });
     return info;
   }
@@ -220,7 +263,7 @@ export class Management {
    */
   drain(id: string, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
-    this.#registry.drain(backend);
+    this.#registries.of(backend).drain(backend);
     log.info("a backend drains", {
       id: backend.id,
       addr: backend.addr,
@@ -240,7 +283,7 @@ export class Management {
   setWeight(id: string, weight: number, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
     checkWeight(weight);
-    this.#registry.setWeight(backend, weight);
+    this.#registries.of(backend).setWeight(backend, weight);
     log.info("the weight of a backend was set", {
       id: backend.id,
       addr: backend.addr,
@@ -256,12 +299,16 @@ export class Management {
    * @returns Ends it.
    */
   onChange(listener: () => void): () => void {
-    return this.#registry.onChange(listener);
+    const ends = this.#registries.all.map((registry) => registry.onChange(listener));
+    return () => ends.forEach((end) => end());
   }
 
   /** How many routes there are. */
   get routeCount(): number {
-    return this.#registry.routeCount;
+    return this.#registries.all.reduce(
+      (sum, { routeCount, discovered }) => sum + routeCount + discovered.size,
+      0,
+    );
   }
 
   /**
@@ -274,7 +321,7 @@ export class Management {
   }
 
   #backend(id: string): LiveBackend {
-    const backend = this.#find(id);
+    const backend = this.#registries.find(id);
     if (backend !== undefined) return backend;
     throw new ManagementError(
       "not_found",
@@ -282,26 +329,11 @@ export class Management {
     );
   }
 
-  #find(id: string): LiveBackend | undefined {
-    const known = this.#registry.backend(id);
-    if (known !== undefined) return known;
-    let address: Address;
-    try {
-      address = parseAddress(id);
-    } catch (error) {
-      // An id that is not known is rarely an address too.
-      if (error instanceof TypeError) return undefined;
-      throw error;
-    }
-    for (const backend of this.#registry.backends) {
-      if (isMeant(address, backend.address)) return backend;
-    }
-    return undefined;
-  }
-
   /** All backends as they are now. */
   listBackends(): BackendInfo[] {
-    return Array.from(this.#registry.backends, (backend) => this.#describeBackend(backend));
+    return this.#registries.all.flatMap(({ backends }) =>
+      Array.from(backends, (backend) => this.#describeBackend(backend))
+    );
   }
 
   /**
@@ -315,22 +347,37 @@ export class Management {
   }
 
   #describeBackend(backend: LiveBackend): BackendInfo {
-    const member = this.#registry.pool.get(backend);
+    const registry = this.#registries.of(backend);
+    const member = registry.pool.get(backend);
+    const services = registry.servicesOf(backend);
     return {
       id: backend.id,
       addr: backend.addr,
       state: backend.state,
-      weight: member?.weight ?? null,
+      weight: member?.configured ?? null,
       in_flight: backend.inFlight,
       pool: member !== undefined,
-      routes: this.#registry.routesOf(backend),
-      connections: { idle: backend.http.idle, active: backend.http.active },
+      routes: registry.routesOf(backend),
+      connections: {
+        idle: backend.http.idle + backend.h2.idle,
+        active: backend.http.active + backend.h2.active,
+      },
+      ...(registry.isDiscovered(backend)
+        ? {
+          discovery: {
+            state: services === undefined ? "pending" : "known",
+            services: services?.size ?? 0,
+          },
+        }
+        : {}),
     };
   }
 
-  /** All routes as they are now, in the order in which they were added. */
+  /** All routes as they are now, in the order in which they were added; those that were discovered come last. */
   listRoutes(): RouteInfo[] {
-    return Array.from(this.#registry.routes, describeRoute);
+    return this.#registries.all.flatMap(({ routes, discovered }) =>
+      [...routes, ...discovered.routes].map(describeRoute)
+    );
   }
 
   /**
@@ -339,14 +386,14 @@ export class Management {
    * @throws {ManagementError} `not_found`
    */
   route(id: string): RouteInfo {
-    const route = this.#registry.route(id);
-    if (route !== undefined) return describeRoute(route);
+    const found = this.#registries.route(id);
+    if (found !== undefined) return describeRoute(found.route);
     throw new ManagementError("not_found", `no route has the id ${JSON.stringify(id)}`);
   }
 }
 
 function describeRoute(live: LiveRoute): RouteInfo {
-  const targets = Array.from(live.pool.members, ({ backend, weight }): TargetInfo => ({
+  const targets = Array.from(live.pool.members, ({ backend, configured: weight }): TargetInfo => ({
     id: backend.id,
     addr: backend.addr,
     weight,
@@ -360,21 +407,8 @@ function describeRoute(live: LiveRoute): RouteInfo {
     match: route.match,
     targets,
     registered: live.registered,
+    origin: live.discovered ? "discovered" : live.registered ? "registered" : "written",
   };
-}
-
-/**
- * Whether an address as somebody wrote it means this one. Without a scheme it is the one that the registry
- * gives to such addresses, which is never one with TLS.
- */
-function isMeant(written: Address, address: Address): boolean {
-  if (written.transport === "unix" || address.transport === "unix") {
-    return formatAddress(written) === formatAddress(address);
-  }
-  return written.host === address.host && written.port === address.port &&
-    (written.scheme === ""
-      ? address.scheme !== "https" && address.scheme !== "grpcs"
-      : written.scheme === address.scheme);
 }
 
 function checkAddress(field: string, addr: string): string {
@@ -390,6 +424,15 @@ function checkWeight(weight: number | undefined): void {
       "weight",
     );
   }
+}
+
+function checkDiscovery({ discovers }: Registry, wanted: boolean | undefined): void {
+  if (wanted !== true || discovers) return;
+  throw new ManagementError(
+    "failed_precondition",
+    "true is not possible here: which service is called is seen by a gRPC balancer at layer 7 only",
+    "discover_services",
+  );
 }
 
 /** How the log calls whoever made a change. */

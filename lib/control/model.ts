@@ -22,6 +22,8 @@ export interface AddL4Request {
   readonly port?: number;
   /** Its share, an integer from 0 to 65535; 1 unless given, or what it has. */
   readonly weight?: number;
+  /** As {@linkcode AddL7Request.discover_services}. */
+  readonly discover_services?: boolean;
 }
 
 /** A backend with the requests that it is for, of a balancer at layer 7. */
@@ -30,6 +32,11 @@ export interface AddL7Request extends Conditions {
   readonly backend_addr: string;
   /** Its share, an integer from 0 to 65535; 1 unless given, or what it has. */
   readonly weight?: number;
+  /**
+   * Whether its services are read from its reflection and routed to it, on a gRPC balancer at layer 7; as the
+   * balancer does with all backends unless given, or what was given before.
+   */
+  readonly discover_services?: boolean;
 }
 
 /** What adding answers. */
@@ -60,12 +67,19 @@ export interface BackendInfo {
   readonly pool: boolean;
   /** The ids of the routes that it is a target of. */
   readonly routes: readonly string[];
-  /** Its pooled HTTP connections. */
+  /** Its pooled connections, those of HTTP/2 included. */
   readonly connections: {
-    /** Those that wait for a request. */
+    /** Those that wait for a request or a call. */
     readonly idle: number;
-    /** Those that carry one or are being opened. */
+    /** Those that carry any or are being opened. */
     readonly active: number;
+  };
+  /** What is known of its services; absent unless they are to be discovered. */
+  readonly discovery?: {
+    /** Whether its reflection has ever been read: until then it gets calls of services that nobody lists. */
+    readonly state: "pending" | "known";
+    /** How many services were found and are routed to it. */
+    readonly services: number;
   };
 }
 
@@ -93,4 +107,26 @@ export interface RouteInfo {
   readonly targets: readonly TargetInfo[];
   /** Whether it was made by a backend at run time, and so leaves with its last target. */
   readonly registered: boolean;
+  /**
+   * Whose it is: `written` by somebody, `registered` by backends at run time, or `discovered` in the reflection
+   * of backends, in which case it leaves when none of them lists the service any more.
+   */
+  readonly origin: "written" | "registered" | "discovered";
+}
+
+/** What is known of the health of services. */
+export interface HealthInfo {
+  /**
+   * The health of a service, or of the whole under the empty name; `undefined` for a service that nobody is
+   * known to have. Bounded in time.
+   */
+  find(service: string): Promise<"SERVING" | "NOT_SERVING" | undefined>;
+}
+
+/** What is known of backends by their reflection. */
+export interface ReflectionInfo {
+  /** The files that backends define differently, and the addresses of these backends. */
+  conflicts(): readonly { readonly file: string; readonly backends: readonly string[] }[];
+  /** How often each backend whose services are to be discovered could not be asked for them, by its id. */
+  failures(): Iterable<readonly [backend: string, count: number]>;
 }

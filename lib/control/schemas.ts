@@ -48,6 +48,7 @@ const shapes = {
     paths: list("/api/v2").optional(),
     headers: valuesByName('{"X-Version": "v2"}').optional(),
     params: valuesByName('{"beta": "1"}').optional(),
+    discover_services: z.boolean({ error: "true or false" }).optional(),
   },
   change: { weight: integer(0, MAX_WEIGHT) },
 } as const;

@@ -42,6 +42,8 @@ export interface CallOptions {
   readonly maxBytes?: number;
   /** Watches the time. */
   readonly clock: Clock;
+  /** Ends the call early, as cancelled. */
+  readonly signal?: AbortSignal;
 }
 
 const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
@@ -60,8 +62,8 @@ const TIMEOUT = encodeName("grpc-timeout");
 /**
  * Makes one call and collects the messages of the answer: exactly one for a unary method.
  *
- * @throws {GrpcCallError} `UNAVAILABLE` when the backend is not reached, `DEADLINE_EXCEEDED`,
- * `RESOURCE_EXHAUSTED` when the answer is too long, or the status that the backend gives.
+ * @throws {GrpcCallError} `UNAVAILABLE` when the backend is not reached, `DEADLINE_EXCEEDED`, `CANCELLED` by
+ * the signal, `RESOURCE_EXHAUSTED` when the answer is too long, or the status that the backend gives.
  */
 export function callBackend(backend: LiveBackend, options: CallOptions): Promise<Uint8Array[]> {
   return new Call(backend, options).result;
@@ -82,14 +84,26 @@ class Call implements StreamListener, Timed {
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     options.clock.watch(this);
     options.clock.arm(this, options.timeout);
+    if (options.signal?.aborted) {
+      this.#onAbort();
+      return;
+    }
+    options.signal?.addEventListener("abort", this.#onAbort);
     const connection = backend.h2.take();
     if (connection !== undefined) this.#open(connection, backend);
-    else {
-      backend.h2.acquire().then(
-        (connection) => this.#finished ? undefined : this.#open(connection, backend),
-        (error) => this.#fail(GrpcStatus.Unavailable, describeError(error)),
-      );
-    }
+    else this.#openLater(backend);
+  }
+
+  #openLater(backend: LiveBackend): void {
+    backend.h2.acquire().then(
+      (connection) => {
+        if (this.#finished) return;
+        // Whoever waited for the same connection may have taken its last stream.
+        if (connection.available) this.#open(connection, backend);
+        else this.#openLater(backend);
+      },
+      (error) => this.#fail(GrpcStatus.Unavailable, describeError(error)),
+    );
   }
 
   get result(): Promise<Uint8Array[]> {
@@ -163,6 +177,11 @@ class Call implements StreamListener, Timed {
     this.#fail(GrpcStatus.DeadlineExceeded, `no answer within ${this.#options.timeout} ms`);
   }
 
+  readonly #onAbort = (): void => {
+    this.#stop();
+    this.#fail(GrpcStatus.Cancelled, "the call was given up");
+  };
+
   #stop(): void {
     this.#stream?.reset(H2Code.Cancel);
   }
@@ -176,6 +195,7 @@ class Call implements StreamListener, Timed {
     this.#finished = true;
     this.#chunks = [];
     this.#options.clock.unwatch(this);
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
     return true;
   }
 }

@@ -41,7 +41,8 @@ service LoadBalancer {
   // FAILED_PRECONDITION on a balancer at layer 4, which looks at no request.
   rpc AddL7(AddL7Request) returns (AddResponse);
 
-  // Removes a backend from everything, or a route. What is under way finishes.
+  // Removes a backend from everything, or a route. What is under way finishes. A route that was discovered
+  // leaves when no backend lists its service any more; to remove it by hand is FAILED_PRECONDITION.
   rpc Remove(RemoveRequest) returns (RemoveResponse);
 
   // Picks a backend no more; what is under way finishes. Adding it again makes it active again.
@@ -72,6 +73,8 @@ message AddL4Request {
   optional uint32 weight = 2;
   // The port of a caller that adds itself; the balancer's default unless given.
   optional uint32 port = 3;
+  // As AddL7Request.discover_services.
+  optional bool discover_services = 4;
 }
 
 // Conditions of different kinds must all hold; the values of one kind are alternatives. All headers, all
@@ -95,6 +98,10 @@ message AddL7Request {
   map<string, string> params = 8;
   // As AddL4Request.weight.
   optional uint32 weight = 9;
+  // Whether its services are read from its reflection and routed to it, beside what the conditions say; as the
+  // balancer does with all backends unless given, or what was given before. True is FAILED_PRECONDITION on a
+  // balancer that is not a gRPC balancer at layer 7.
+  optional bool discover_services = 10;
 }
 
 message AddResponse {
@@ -141,7 +148,8 @@ message ListRequest {}
 message ListResponse {
   repeated Backend backends = 1;
   repeated Route routes = 2;
-  // What backends define differently, as far as their reflection has been asked.
+  // What backends define differently. Known once their services were discovered, or somebody has used the
+  // reflection of the balancer.
   repeated Conflict conflicts = 3;
 }
 
@@ -164,6 +172,15 @@ message Backend {
   uint32 in_flight = 5;
   // The ids of the routes that it is a target of.
   repeated string routes = 6;
+  // What is known of its services; absent unless they are to be discovered.
+  Discovery discovery = 7;
+}
+
+message Discovery {
+  // Whether its reflection has ever been read. Until then it gets the calls of services that nobody lists.
+  bool known = 1;
+  // How many services were found and are routed to it.
+  uint32 services = 2;
 }
 
 message Route {
@@ -173,6 +190,17 @@ message Route {
   repeated Target targets = 3;
   // Whether it was made at run time and leaves with its last target.
   bool registered = 4;
+  enum Origin {
+    ORIGIN_UNSPECIFIED = 0;
+    // Somebody has written it.
+    WRITTEN = 1;
+    // Backends have asked for it at run time.
+    REGISTERED = 2;
+    // Backends list its service by reflection. Calls that a written route claims do not take it.
+    DISCOVERED = 3;
+  }
+  // Whose it is.
+  Origin origin = 5;
 }
 
 message Target {

@@ -25,6 +25,8 @@ export interface BackendOptions {
   readonly services?: readonly string[];
   /** Which reflection it speaks; `silent` never answers. Default `v1`. */
   readonly reflection?: "v1" | "v1alpha" | "none" | "silent";
+  /** Where it listens; unless given, the system chooses. */
+  readonly port?: number;
   /** Calls of other methods are answered with what they sent; until this has resolved if it is given. */
   readonly until?: Promise<void>;
 }
@@ -125,7 +127,7 @@ export function serveGrpc(options: BackendOptions = {}): GrpcBackend {
     };
   };
 
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: options.port ?? 0 });
   const connections = new Set<H2Connection>();
   const running: Promise<void>[] = [];
   const accept = async () => {

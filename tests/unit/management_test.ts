@@ -95,6 +95,7 @@ Deno.test("a backend at layer 7 with conditions becomes the target of a route", 
     },
     targets: [{ id: added.id, addr: "http://localhost:8083", weight: 1, state: "active" }],
     registered: true,
+    origin: "registered",
   });
   assertEquals(management.describeBackend(added.id).routes, [route.id]);
   assertEquals(management.describeBackend(added.id).weight, null);
@@ -166,6 +167,7 @@ Deno.test("a route made at run time leaves with its last target, a configured on
     match: { paths: [{ type: "prefix", value: "/x" }] },
     targets: [],
     registered: false,
+    origin: "written",
   }]);
 });
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import protobuf from "protobufjs";
 
 /**
@@ -100,8 +101,42 @@ export function summarize(bytes: Uint8Array): FileSummary {
     name: shape.name,
     dependencies: [...shape.dependency],
     symbols: [...symbolsOf(shape)],
-    shape: JSON.stringify(file.toObject(message)),
+    shape: digest(JSON.stringify(file.toObject(message))),
   };
+}
+
+function digest(data: string | Uint8Array): string {
+  return createHash("sha256").update(data).digest("base64");
+}
+
+/** Summaries of files by their content: backends of one service send the same files again and again. */
+export class SummaryCache {
+  readonly #summaries = new Map<string, FileSummary>();
+  readonly #limit: number;
+
+  /** Keeps at most so many. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /**
+   * The same as {@linkcode summarize}.
+   *
+   * @throws {Error} When the bytes are no file descriptor.
+   */
+  summarize(bytes: Uint8Array): FileSummary {
+    const key = digest(bytes);
+    let summary = this.#summaries.get(key);
+    if (summary === undefined) {
+      summary = summarize(bytes);
+      if (this.#summaries.size >= this.#limit) {
+        const [oldest] = this.#summaries.keys();
+        this.#summaries.delete(oldest!);
+      }
+      this.#summaries.set(key, summary);
+    }
+    return summary;
+  }
 }
 
 function* symbolsOf(shape: FileShape): Iterable<string> {

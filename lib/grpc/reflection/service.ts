@@ -8,6 +8,7 @@ import { describeError } from "../../common/errors.ts";
 import { getLogger } from "../../observe/logger.ts";
 import { GrpcStatus } from "../status.ts";
 import type { AggregatedReflection } from "./aggregate.ts";
+import type { LocalSource } from "./local_source.ts";
 import { parseRequest, type RequestMessage, type ResponseMessage, responseOf } from "./messages.ts";
 import type { Answer, ReflectionSource } from "./source.ts";
 
@@ -22,6 +23,7 @@ const EMPTY: Answer = {
 /** Answers reflection calls; one question after the other, so that no client makes us hold many. */
 export function makeReflectionService(
   reflection: AggregatedReflection,
+  local: LocalSource,
 ): UntypedServiceImplementation {
   const info: handleBidiStreamingCall<RequestMessage, ResponseMessage> = (call) => {
     let last: ReflectionSource | undefined;
@@ -30,7 +32,7 @@ export function makeReflectionService(
       const question = parseRequest(request);
       const { answer, source } = question === undefined
         ? { answer: EMPTY, source: undefined }
-        : await reflection.ask(question, last);
+        : await reflection.ask(question, { local, last });
       last = source ?? last;
       if (call.cancelled) return;
       // What is not read yet waits until this has been taken.

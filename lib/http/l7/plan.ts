@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { Pool } from "../../backend/pool.ts";
+import { Pool } from "../../backend/pool.ts";
 import type { LiveRoute, Registry } from "../../backend/registry.ts";
+import type { RouteMatch } from "../../route/route.ts";
 import type { RouteHit } from "../../route/table.ts";
 import { redirectLocation, rewritePath } from "../../route/rewrite.ts";
 import { compileChanges, type CompiledChanges } from "../field_changes.ts";
@@ -19,6 +20,8 @@ export interface ProxyPlan {
   readonly pool: Pool;
   /** The route's id, or `-` for the default pool. */
   readonly route: string;
+  /** The conditions of the route, if it is one. */
+  readonly match?: RouteMatch;
   /** Path and query, when they are not those of the request. */
   readonly target: string | undefined;
   /** Changes of the request's fields. */
@@ -63,6 +66,8 @@ export class Planner {
   readonly #registry: Registry;
   readonly #spread: ProxyPlan;
   readonly #prepared = new WeakMap<LiveRoute, Prepared>();
+  /** To the backends whose services are not known; there is one such pool in a registry. */
+  #unlisted: ProxyPlan | undefined;
 
   /** Plans against `registry`. */
   constructor(registry: Registry) {
@@ -84,12 +89,12 @@ export class Planner {
    */
   plan(view: PlanView, scheme: "http" | "https"): Plan {
     const registry = this.#registry;
-    if (registry.routeCount === 0) return this.#spread;
+    if (registry.routeCount === 0 && !registry.discovered.active) return this.#spread;
     const path = normalizePath(view.path);
     if (path === undefined) return BAD_PATH;
     if (path !== view.path) view = new NormalizedView(view, path);
     const hit = registry.match(view);
-    if (hit === undefined) return registry.spreads ? this.#spread : REFUSED;
+    if (hit === undefined) return this.#planUnclaimed(view);
     const live = hit.value;
     const { redirect } = live.route;
     if (redirect !== undefined) {
@@ -105,6 +110,15 @@ export class Planner {
     return rewrites ? { ...plan, target: rewriteTarget(hit, view) } : plan;
   }
 
+  #planUnclaimed(view: PlanView): Plan {
+    const registry = this.#registry;
+    const found = registry.unclaimed(view);
+    if (found === undefined) return REFUSED;
+    if (!(found instanceof Pool)) return this.#prepare(found).plan;
+    if (found === registry.pool) return this.#spread;
+    return this.#unlisted ??= { ...this.#spread, pool: found };
+  }
+
   #prepare(live: LiveRoute): Prepared {
     let prepared = this.#prepared.get(live);
     if (prepared === undefined) {
@@ -113,6 +127,7 @@ export class Planner {
           type: "proxy",
           pool: live.pool,
           route: live.id,
+          match: live.route.match,
           target: undefined,
           requestChanges: compileChanges(live.route.requestHeaders),
           responseChanges: compileChanges(live.route.responseHeaders),
