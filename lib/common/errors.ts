@@ -34,6 +34,7 @@ export type ErrorCode =
   | "bad_framing"
   | "bad_chunk"
   | "bad_expect"
+  | "bad_timeout"
   | "unsupported_coding"
   | "method_not_allowed"
   | "method_not_implemented"
@@ -57,6 +58,7 @@ export type ErrorCode =
   | "upstream_reset"
   | "upstream_timeout"
   | "upstream_stalled"
+  | "deadline_exceeded"
   | "upstream_protocol"
   // internal
   | "internal";

@@ -6,7 +6,8 @@
  * | `/lb/add`, `/lb/backends`, …        | management                                      | policy   |
  * | `/metrics`                          | Prometheus text                                 | policy * |
  * | `/healthz`                          | 200 while the process works                     | everyone |
- * | `/readyz`                           | 200 while a backend is active, 503 otherwise    | everyone |
+ * | `/readyz`                           | 200 while a backend can be used, 503 otherwise  | everyone |
+ * | `/readyz?service=pkg.Service`       | the same for one gRPC service, 404 if unknown   | everyone |
  *
  * "Policy" is the access policy of the balancer: callers on this machine or in an allowed network, and
  * bearers of the token. * With `openMetrics`, metrics are for everyone who reaches the port: they name
@@ -52,6 +53,9 @@ export interface AdminOptions {
 /** How long the listener is left alone after it failed, in milliseconds. */
 const PAUSE_MS = 200;
 const DEFAULT_GRACE = 5_000;
+/** Names of services in answers are quoted up to this length, in UTF-16 code units. */
+const MAX_QUOTE = 120;
+const SHUTTING_DOWN = "the balancer is shutting down";
 
 const INDEX = `lb: the admin listener
 
@@ -67,6 +71,7 @@ const INDEX = `lb: the admin listener
   GET    /metrics                   metrics for Prometheus
   GET    /healthz                   whether the process works
   GET    /readyz                    whether requests can be served
+  GET    /readyz?service=NAME       whether calls of a gRPC service can be served
 `;
 
 const log = getLogger("admin");
@@ -194,9 +199,9 @@ export class AdminServer {
 
   async #answer(request: Request, remote: PeerAddress): Promise<Response> {
     const { managementApi } = this.#subject;
-    const { pathname } = new URL(request.url);
+    const { pathname, searchParams } = new URL(request.url);
     if (managementApi.claims(pathname)) return await managementApi.handle(request, remote);
-    const answer = this.#find(pathname, request, remote);
+    const answer = this.#find(pathname, searchParams, { request, remote });
     if (answer === undefined) {
       return problemResponse(404, "not_found", "There is nothing here; see / for what there is.");
     }
@@ -215,8 +220,8 @@ export class AdminServer {
 
   #find(
     path: string,
-    request: Request,
-    remote: PeerAddress,
+    query: URLSearchParams,
+    { request, remote }: { readonly request: Request; readonly remote: PeerAddress },
   ): (() => Response | Promise<Response>) | undefined {
     switch (path) {
       case "/":
@@ -224,7 +229,7 @@ export class AdminServer {
       case "/healthz":
         return () => json(200, { status: "ok" });
       case "/readyz":
-        return () => this.#readiness();
+        return () => this.#readiness(query.get("service") ?? "");
       case "/metrics":
         return () => this.#metrics(request, remote);
       default:
@@ -232,19 +237,52 @@ export class AdminServer {
     }
   }
 
-  #readiness(): Response {
+  /** What `grpc.health.v1` of the balancer says, for those who cannot speak gRPC. */
+  async #readiness(service: string): Promise<Response> {
     const { management } = this.#subject;
+    if (service !== "") return await this.#serviceReadiness(service);
     const { active, draining } = countStates(management.listBackends());
+    const { health } = management;
     const reason = this.#draining
-      ? "the balancer is shutting down"
+      ? SHUTTING_DOWN
       : active === 0
       ? "no backend is active"
+      : health !== undefined && await health.find("") !== "SERVING"
+      ? "no backend is healthy"
       : undefined;
     return json(reason === undefined ? 200 : 503, {
       status: reason === undefined ? "ready" : "not ready",
       reason,
       backends: { active, draining },
       routes: management.routeCount,
+    });
+  }
+
+  async #serviceReadiness(service: string): Promise<Response> {
+    const { health } = this.#subject.management;
+    const name = JSON.stringify(service.slice(0, MAX_QUOTE));
+    if (health === undefined) {
+      return problemResponse(
+        404,
+        "not_found",
+        `service: ${name} is asked for, and this balancer has no gRPC services`,
+        "service",
+      );
+    }
+    const status = await health.find(service);
+    if (status === undefined) {
+      const detail = `service: no backend is known to serve ${name}`;
+      return problemResponse(404, "not_found", detail, "service");
+    }
+    const reason = this.#draining
+      ? SHUTTING_DOWN
+      : status === "SERVING"
+      ? undefined
+      : "no backend that has the service can be used";
+    return json(reason === undefined ? 200 : 503, {
+      status: reason === undefined ? "ready" : "not ready",
+      reason,
+      service,
     });
   }
 
@@ -307,6 +345,37 @@ function describeGauges(management: Management): GaugeFamily[] {
       })),
     },
     { name: "lb_routes", help: "Routes.", samples: [{ value: management.routeCount }] },
+    ...describeReflection(management, backends),
+  ];
+}
+
+function describeReflection(
+  { reflection }: Management,
+  backends: readonly BackendInfo[],
+): GaugeFamily[] {
+  if (reflection === undefined) return [];
+  return [
+    {
+      name: "lb_discovered_services",
+      help: "Services that a backend was found to have.",
+      samples: backends.flatMap(({ id, discovery }) =>
+        discovery === undefined ? [] : { labels: { backend: id }, value: discovery.services }
+      ),
+    },
+    {
+      name: "lb_discovery_failures_total",
+      help: "How often a backend could not be asked for its services.",
+      type: "counter",
+      samples: Array.from(
+        reflection.failures(),
+        ([backend, value]) => ({ labels: { backend }, value }),
+      ),
+    },
+    {
+      name: "lb_reflection_conflicts",
+      help: "Files that backends define differently in their reflection.",
+      samples: [{ value: reflection.conflicts().length }],
+    },
   ];
 }
 

@@ -7,7 +7,7 @@ import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import type { handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
 import { describeError } from "../common/errors.ts";
 import { getLogger } from "../observe/logger.ts";
-import type { ServingStatus } from "./health_status.ts";
+import type { HealthLookup, ServingStatus } from "./health_status.ts";
 import { GrpcStatus } from "./status.ts";
 
 interface CheckRequest {
@@ -29,27 +29,19 @@ const log = getLogger("grpc");
 
 /** What {@linkcode makeHealthService} is made of. */
 export interface HealthServiceOptions {
-  /** The status of all services that are known, the whole under the empty name. */
-  readonly statuses: () => ReadonlyMap<string, ServingStatus>;
-  /** Asks for what is not known yet; bounded in time, never rejects. */
-  readonly refresh: () => Promise<void>;
+  /** Finds the status of services. */
+  readonly health: HealthLookup;
   /** Calls `listener` when a status may have changed, until what it returns is called. */
   readonly onChange: (listener: () => void) => () => void;
 }
 
 /** Answers the calls of `grpc.health.v1.Health`. */
 export function makeHealthService(
-  { statuses, refresh, onChange }: HealthServiceOptions,
+  { health, onChange }: HealthServiceOptions,
 ): UntypedServiceImplementation {
-  const find = async (service: string): Promise<ServingStatus | undefined> => {
-    const known = statuses().get(service);
-    if (known === "SERVING") return known;
-    await refresh();
-    return statuses().get(service);
-  };
   const check: handleUnaryCall<CheckRequest, CheckResponse> = (call, callback) => {
     const { service = "" } = call.request;
-    find(service).then((status) => {
+    health.find(service).then((status) => {
       if (status !== undefined) return callback(null, { status });
       const name = JSON.stringify(service.slice(0, MAX_QUOTE));
       const details = `service: no backend is known to serve ${name}`;
@@ -60,8 +52,8 @@ export function makeHealthService(
     });
   };
   const list: handleUnaryCall<unknown, ListResponse> = (_call, callback) => {
-    refresh().then(() => {
-      const entries = Array.from(statuses(), ([name, status]) => [name, { status }] as const);
+    health.refresh().then(() => {
+      const entries = Array.from(health.all(), ([name, status]) => [name, { status }] as const);
       callback(null, { statuses: Object.fromEntries(entries) });
     }, (error) => {
       log.error("a list of health failed", { error: describeError(error) });
@@ -75,12 +67,15 @@ export function makeHealthService(
     let ended = false;
     const send = () => {
       if (blocked || ended) return;
-      const status = statuses().get(service) ?? "SERVICE_UNKNOWN";
+      const status = health.all().get(service) ?? "SERVICE_UNKNOWN";
       if (status === last) return;
       last = status;
       blocked = !call.write({ status });
     };
-    const look = () => void refresh().then(send);
+    const look = () =>
+      void health.refresh().then(send, (error) => {
+        log.error("a health check failed", { error: describeError(error) });
+      });
     // A change is told at once as far as it is known; what backends say of themselves may come later.
     const stopListening = onChange(() => {
       send();

@@ -13,6 +13,8 @@ export type ServingStatus = "SERVING" | "NOT_SERVING";
 export interface HealthStatusOptions {
   /** Backends and routes. */
   readonly registry: Registry;
+  /** All registries of the balancer, for the health of the whole; only that one unless given. */
+  readonly registries?: readonly Registry[];
   /** The services of the balancer itself. */
   readonly own: readonly string[];
   /** The services that backends list by reflection, as far as that is known by now. */
@@ -33,13 +35,13 @@ export class HealthStatus {
 
   /** All that is known, the whole included. */
   all(): Map<string, ServingStatus> {
-    const { registry, own, listed } = this.#options;
+    const { registry, registries = [registry], own, listed } = this.#options;
     const statuses = new Map<string, ServingStatus>();
     const add = (service: string, backends: Iterable<LiveBackend>) => {
       if (statuses.get(service) === "SERVING") return;
       statuses.set(service, isServing(backends) ? "SERVING" : "NOT_SERVING");
     };
-    add("", registry.backends);
+    for (const { backends } of registries) add("", backends);
     for (const service of own) statuses.set(service, "SERVING");
     for (const { route, pool } of registry.routes) {
       const { services = [], fullMethods = [] } = route.match;
@@ -54,8 +56,47 @@ export class HealthStatus {
   }
 }
 
+/** What a {@linkcode HealthLookup} looks at. */
+export interface HealthLookupOptions {
+  /** All that is known. */
+  readonly status: HealthStatus;
+  /** Asks backends for what is not known yet; bounded in time. */
+  readonly refresh: () => Promise<void>;
+}
+
+/** Finds the health of services, for `grpc.health.v1` and for `/readyz`. */
+export class HealthLookup {
+  readonly #options: HealthLookupOptions;
+
+  /** Asks nobody yet. */
+  constructor(options: HealthLookupOptions) {
+    this.#options = options;
+  }
+
+  /** All that is known by now. */
+  all(): Map<string, ServingStatus> {
+    return this.#options.status.all();
+  }
+
+  /** Asks backends for what is not known yet; bounded in time. */
+  refresh(): Promise<void> {
+    return this.#options.refresh();
+  }
+
+  /**
+   * The health of a service, or of the whole under the empty name; `undefined` for a service that nobody is
+   * known to have. Backends are asked before that, or something bad, is said of a service.
+   */
+  async find(service: string): Promise<ServingStatus | undefined> {
+    const known = this.all().get(service);
+    if (known === "SERVING" || service === "") return known;
+    await this.refresh();
+    return this.all().get(service);
+  }
+}
+
 function isServing(backends: Iterable<LiveBackend>): boolean {
-  for (const { state } of backends) if (state === "active") return true;
+  for (const { state, health } of backends) if (state === "active" && health.usable) return true;
   return false;
 }
 

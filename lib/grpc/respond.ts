@@ -34,11 +34,24 @@ export function encodeGrpcError(code: ErrorCode): Uint8Array {
   return encodeTrailersOnly(statusOf(code), answerTo(code).detail);
 }
 
-/** The trailers of an answer that broke off, whose head has gone already. */
-export function encodeGrpcTrailers(code: ErrorCode): Uint8Array {
+/** The trailers of an answer whose head has gone already. */
+export function encodeTrailers(status: GrpcStatus, message: string): Uint8Array {
   const out = new ByteWriter(new Uint8Array(128));
-  encoder.field(out, GRPC_STATUS, String(statusOf(code)));
-  encoder.field(out, GRPC_MESSAGE, encodeMessage(answerTo(code).detail));
+  encoder.field(out, GRPC_STATUS, String(status));
+  if (message !== "") encoder.field(out, GRPC_MESSAGE, encodeMessage(message));
+  return out.written;
+}
+
+/** The same for an answer that broke off. */
+export function encodeGrpcTrailers(code: ErrorCode): Uint8Array {
+  return encodeTrailers(statusOf(code), answerTo(code).detail);
+}
+
+/** The head of an answer with messages. */
+export function encodeGrpcHead(): Uint8Array {
+  const out = new ByteWriter(new Uint8Array(32));
+  encoder.status(out, 200);
+  encoder.field(out, CONTENT_TYPE, "application/grpc");
   return out.written;
 }
 
@@ -50,6 +63,20 @@ export function encodeHttpError(code: ErrorCode): Uint8Array {
   encoder.field(out, CONTENT_LENGTH, "0");
   if (retryAfter !== undefined) encoder.field(out, RETRY_AFTER, String(retryAfter));
   return out.written;
+}
+
+/** What {@linkcode decodeMessage} takes at a time. */
+const ESCAPED = /(?:%[0-9A-Fa-f]{2})+/g;
+
+/**
+ * The text of a `grpc-message`. PROTOCOL-HTTP2.md, Status-Message: "When decoding invalid values,
+ * implementations MUST NOT error or throw away the message."
+ */
+export function decodeMessage(message: string): string {
+  return message.replace(ESCAPED, (escapes) => {
+    const bytes = Uint8Array.from(escapes.slice(1).split("%"), (hex) => parseInt(hex, 16));
+    return new TextDecoder().decode(bytes);
+  });
 }
 
 /** `grpc-message`: UTF-8, with what is not printable ASCII, and `%`, escaped (PROTOCOL-HTTP2.md). */

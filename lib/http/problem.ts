@@ -31,6 +31,7 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
   bad_framing: { status: BAD_REQUEST, detail: "The length of the body is ambiguous." },
   bad_chunk: { status: BAD_REQUEST, detail: "The chunked body is malformed." },
   bad_expect: { status: 417, detail: "Only the expectation 100-continue is understood." },
+  bad_timeout: { status: BAD_REQUEST, detail: "The value of grpc-timeout is malformed." },
   unsupported_coding: { status: 501, detail: "The only transfer coding taken is chunked." },
   method_not_allowed: { status: 405, detail: "The method is not allowed here." },
   method_not_implemented: { status: 501, detail: "The method is not known here." },
@@ -64,6 +65,7 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
   upstream_reset: { status: 502, detail: "The backend reset the connection." },
   upstream_timeout: { status: 504, detail: "The backend did not answer in time." },
   upstream_stalled: { status: 504, detail: "The backend stopped taking the request." },
+  deadline_exceeded: { status: 504, detail: "The deadline of the call has passed." },
   upstream_protocol: { status: 502, detail: "The backend's answer is not valid HTTP." },
   internal: { status: 500, detail: "The load balancer failed." },
 };

@@ -10,7 +10,12 @@ import { type AccessRecord, formatCombined, formatJson } from "./access_format.t
 import type { ByteSink } from "./byte_sink.ts";
 import { getLogger } from "./logger.ts";
 
-export { type AccessRecord, formatCombined, formatJson } from "./access_format.ts";
+export {
+  type AccessRecord,
+  formatCombined,
+  formatJson,
+  type GrpcAccessRecord,
+} from "./access_format.ts";
 export { type ByteSink, FileSink, fileSink, stdoutSink } from "./byte_sink.ts";
 
 /** What {@linkcode AccessLog} needs. */
@@ -93,7 +98,7 @@ export class AccessLog {
   /** Takes a record, which must not change any more. Never throws and never waits. */
   write(record: AccessRecord): void {
     const bytes = LINE_OVERHEAD + record.target.length + record.userAgent.length +
-      record.referer.length + record.host.length;
+      record.referer.length + record.host.length + (record.grpc?.message.length ?? 0);
     if (
       this.#closed !== undefined ||
       this.#freshBytes + this.#encodedBytes + bytes > this.#maxQueued

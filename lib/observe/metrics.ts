@@ -5,48 +5,24 @@
  * @module
  */
 
-/**
- * Upper bounds of the duration histogram in seconds, each inclusive. Fine below 10 ms, where a proxy
- * lives, and up to a minute, where a timeout does. One bucket more takes what is longer.
- */
-export const DURATION_BOUNDS: readonly number[] = Object.freeze([
-  0.0005,
-  0.001,
-  0.0025,
-  0.005,
-  0.01,
-  0.025,
-  0.05,
-  0.1,
-  0.25,
-  0.5,
-  1,
-  2.5,
-  5,
-  10,
-  30,
-  60,
-]);
+import { bucketOf, type DurationHistogram, makeBuckets } from "./duration.ts";
+import { GrpcMetrics } from "./grpc_metrics.ts";
+
+export { DURATION_BOUNDS } from "./duration.ts";
 
 /** Status classes 1xx to 5xx, and 0 for an exchange that ended without a status. */
 const STATUS_CLASSES = 6;
 
-/** The hot path reads the bounds from a typed array, which needs no bounds of its own checked. */
-const BOUNDS = Float64Array.from(DURATION_BOUNDS);
-
 /** Requests of one listener that matched one route and went to one backend. */
-export class RequestStats {
+export class RequestStats implements DurationHistogram {
   /** The route's id; empty when no route had a part in it. */
   readonly route: string;
   /** The backend's address; empty when no backend was reached. */
   readonly backend: string;
   /** Requests by class of status: index 1 to 5 for 1xx to 5xx, 0 for ended without a status. */
   readonly codes: Float64Array = new Float64Array(STATUS_CLASSES);
-  /**
-   * Requests by duration, not cumulative: index i holds those above bound i - 1 and up to bound i of
-   * {@linkcode DURATION_BOUNDS}, the last one those above all bounds.
-   */
-  readonly buckets: Float64Array = new Float64Array(BOUNDS.length + 1);
+  /** Requests by duration. */
+  readonly buckets: Float64Array = makeBuckets();
   /** Seconds spent, over all requests. */
   sum = 0;
   /** Requests recorded. */
@@ -77,10 +53,7 @@ export class RequestStats {
     const statusClass = (status / 100) | 0;
     this.codes[statusClass < 0 ? 0 : statusClass > 5 ? 5 : statusClass]! += 1;
     const duration = seconds > 0 ? seconds : 0;
-    // A scan from the small end beats a bisection here: most requests end in one of the first buckets.
-    let bucket = 0;
-    while (bucket < BOUNDS.length && duration > BOUNDS[bucket]!) bucket++;
-    this.buckets[bucket]! += 1;
+    this.buckets[bucketOf(duration)]! += 1;
     this.sum += duration;
     this.count += 1;
     this.bytesIn += bytesIn;
@@ -133,6 +106,8 @@ export class ListenerMetrics {
   bytesSent = 0;
   /** Requests and connections refused by the proxy itself, by error code. */
   readonly refusals: Map<string, number> = new Map();
+  /** gRPC calls by service and method. */
+  readonly grpc: GrpcMetrics = new GrpcMetrics();
   readonly #requests = new Map<string, Map<string, RequestStats>>();
   readonly #upstreams = new Map<string, UpstreamStats>();
 
@@ -180,6 +155,7 @@ export class ListenerMetrics {
   /** Drops the series of a backend. */
   forgetBackend(backend: string): void {
     this.#upstreams.delete(backend);
+    this.grpc.forgetBackend(backend);
     for (const [route, byBackend] of this.#requests) {
       byBackend.delete(backend);
       if (byBackend.size === 0) this.#requests.delete(route);
@@ -194,6 +170,8 @@ export class ListenerMetrics {
 
 /** The metrics of all listeners of one data plane. */
 export class Metrics {
+  /** Faults of lb itself that belong to no exchange; whoever catches them counts them. */
+  internalErrors = 0;
   readonly #listeners = new Map<string, ListenerMetrics>();
 
   /** The metrics of a listener, made at the first call. */

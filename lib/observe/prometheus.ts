@@ -8,17 +8,12 @@
  */
 
 import { type Metric, Registry, validateMetricName } from "prom-client";
-import {
-  DURATION_BOUNDS,
-  type ListenerMetrics,
-  type Metrics,
-  type RequestStats,
-  type UpstreamStats,
-} from "./metrics.ts";
+import { type Family, histogramSamples, type Labels, type Sample } from "./family.ts";
+import { grpcFamilies } from "./grpc_families.ts";
+import type { ListenerMetrics, Metrics, RequestStats, UpstreamStats } from "./metrics.ts";
 import { readProcessStats } from "./process_stats.ts";
 
-/** Names and values of labels. Names are ASCII letters, digits and `_`; values are any text. */
-export type Labels = Readonly<Record<string, string>>;
+export type { Labels } from "./family.ts";
 
 /** A gauge or counter that somebody else keeps. */
 export interface GaugeFamily {
@@ -38,23 +33,6 @@ export interface PrometheusOptions {
   readonly version: string;
   /** Asked at each scrape for what the metrics do not know, such as backends by state. */
   readonly gauges?: () => Iterable<GaugeFamily>;
-}
-
-/** A value as prom-client's registry takes it. */
-interface Sample {
-  readonly metricName?: string;
-  readonly labels?: Labels;
-  /** Formatted once per object and cached by the registry. */
-  readonly sharedLabels?: Labels;
-  readonly value: number;
-}
-
-/** A metric and all its values, in groups that belong together. */
-interface Family {
-  readonly name: string;
-  readonly help: string;
-  readonly type: "gauge" | "counter" | "histogram";
-  readonly groups: Iterable<readonly Sample[]>;
 }
 
 /**
@@ -95,8 +73,7 @@ class FamilyMetric {
 /** How the classes of {@linkcode RequestStats.codes} are called in the label `code`. */
 const CODE_LABELS: readonly Labels[] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"]
   .map((code) => ({ code }));
-const BOUND_LABELS: readonly Labels[] = [...DURATION_BOUNDS.map(String), "+Inf"]
-  .map((le) => ({ le }));
+const DURATION = "lb_request_duration_seconds";
 const ACTIVE: Labels = { state: "active" };
 const IDLE: Labels = { state: "idle" };
 
@@ -131,6 +108,7 @@ export class PrometheusExporter {
       ...this.#listenerFamilies(),
       ...this.#requestFamilies(),
       ...this.#upstreamFamilies(),
+      ...grpcFamilies(this.#metrics, (series, make) => this.#labelsOf(series, make)),
       ...await this.#processFamilies(),
       ...Array.from(this.#gauges(), outsideFamily),
     ].map((family) => new FamilyMetric(family));
@@ -209,10 +187,10 @@ export class PrometheusExporter {
           CODE_LABELS.map((labels, i) => ({ labels, sharedLabels, value: stats.codes[i]! })),
       ),
       family(
-        "lb_request_duration_seconds",
+        DURATION,
         "histogram",
         "Time from the first byte of the request to the last byte of the response.",
-        histogramSamples,
+        (stats, labels) => histogramSamples(DURATION, stats, labels),
       ),
       family(
         "lb_request_bytes_total",
@@ -271,6 +249,12 @@ export class PrometheusExporter {
     const build: Labels = { version: this.#version, deno: Deno.version.deno };
     return [
       single("lb_build_info", "gauge", "Always 1; the labels tell what is running.", 1, build),
+      single(
+        "lb_internal_errors_total",
+        "counter",
+        "Faults of lb itself outside of any exchange; the log tells each with its stack.",
+        this.#metrics.internalErrors,
+      ),
       single(
         "process_resident_memory_bytes",
         "gauge",
@@ -348,22 +332,6 @@ export class PrometheusExporter {
     if (labels === undefined) this.#labels.set(series, labels = make());
     return labels;
   }
-}
-
-/** The buckets of a histogram are cumulative in the text, and `+Inf` equals the count. */
-function histogramSamples(stats: RequestStats, sharedLabels: Labels): Sample[] {
-  const samples: Sample[] = [];
-  let value = 0;
-  for (let i = 0; i < BOUND_LABELS.length; i++) {
-    value += stats.buckets[i]!;
-    const labels = BOUND_LABELS[i]!;
-    samples.push({ metricName: "lb_request_duration_seconds_bucket", labels, sharedLabels, value });
-  }
-  samples.push(
-    { metricName: "lb_request_duration_seconds_sum", sharedLabels, value: stats.sum },
-    { metricName: "lb_request_duration_seconds_count", sharedLabels, value: stats.count },
-  );
-  return samples;
 }
 
 function byReason(counts: ReadonlyMap<string, number>): Sample[] {

@@ -14,6 +14,11 @@ const { port } = admin.addr as Deno.NetAddr;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// The runtime needs descriptors of its own for signals, and panics when it first wants them and there are none: it
+// wants them soon after the start, and with the first listener, which the command line has from the start.
+const ignore = () => {};
+Deno.addSignalListener("SIGHUP", ignore);
+await pause(500);
 const conns: Deno.Conn[] = [];
 try {
   for (;;) conns.push(await Deno.connect({ hostname: "127.0.0.1", port }));
@@ -37,3 +42,4 @@ for (let tries = 0; tries < 50; tries++) {
 }
 await admin.shutdown();
 await lb.close();
+Deno.removeSignalListener("SIGHUP", ignore);

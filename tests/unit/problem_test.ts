@@ -14,6 +14,7 @@ const STATUSES: Record<ErrorCode, number> = {
   bad_framing: 400,
   bad_chunk: 400,
   bad_expect: 417,
+  bad_timeout: 400,
   unsupported_coding: 501,
   method_not_allowed: 405,
   method_not_implemented: 501,
@@ -36,6 +37,7 @@ const STATUSES: Record<ErrorCode, number> = {
   upstream_reset: 502,
   upstream_timeout: 504,
   upstream_stalled: 504,
+  deadline_exceeded: 504,
   upstream_protocol: 502,
   internal: 500,
 };

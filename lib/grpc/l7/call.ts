@@ -5,6 +5,9 @@
  * Both windows are coupled: bytes are granted to one side when they have been framed for the other, so
  * a slow receiver stops the sender, and no more than one stream window of each side is held.
  *
+ * The deadline that a client gives is the backend's to keep, and the client's. It is kept here too, a moment
+ * later, for backends that do not answer any more and clients that are gone without a word.
+ *
  * @module
  */
 import type { Lease, LiveBackend } from "../../backend/backend.ts";
@@ -16,15 +19,30 @@ import type { FieldList } from "../../http/h2/hpack/field_list.ts";
 import type { H2RequestHead } from "../../http/h2/request_head.ts";
 import type { H2ResponseHead } from "../../http/h2/response_head.ts";
 import type { H2Stream, StreamListener, StreamReset } from "../../http/h2/stream.ts";
-import { NO_ROUTE, type ProxyPlan } from "../../http/l7/plan.ts";
+import type { ProxyPlan } from "../../http/l7/plan.ts";
 import { answerTo } from "../../http/problem.ts";
+import { NO_STATUS } from "../../observe/grpc_metrics.ts";
 import { getLogger } from "../../observe/logger.ts";
+import type { UpstreamStats } from "../../observe/metrics.ts";
 import { encodeGrpcError, encodeGrpcTrailers, encodeHttpError } from "../respond.ts";
+import { GrpcStatus, statusOf, statusOfReset } from "../status.ts";
+import { encodeTimeout } from "../timeout.ts";
+import { CallRecord } from "./call_record.ts";
+import { type ClientEvents, ClientSide } from "./client_side.ts";
 import type { GrpcContext } from "./context.ts";
-import { encodeOwnRequest, encodeRequest, encodeResponse } from "./encode.ts";
+import { CallDeadline, readTimeout } from "./deadline.ts";
+import {
+  encodeOwnRequest,
+  encodeRequest,
+  encodeResponse,
+  encodeWithTimeout,
+  type RequestBlock,
+} from "./encode.ts";
 
 /** Bytes of a request that are kept so that it can be sent to another backend. */
 const REPLAY_LIMIT = 16 * 1024;
+/** Time spent on a call, in milliseconds, from which on it is taken off what the backend is given. */
+const WORTH_TELLING_MS = 1;
 
 const log = getLogger("grpc");
 
@@ -34,62 +52,27 @@ export interface Binding {
   backend: LiveBackend | undefined;
 }
 
-/** What the client said, kept for the log. */
-interface CallFacts {
-  readonly method: string;
-  readonly target: string;
-  readonly authority: string;
-  readonly grpc: boolean;
-  readonly userAgent: string;
-}
-
 /** What opens connections. */
 interface Connections {
   acquire(): Promise<H2Connection>;
 }
 
-/** Listens to the client's stream of a call. */
-class ClientSide implements StreamListener {
-  readonly #call: GrpcCall;
-
-  constructor(call: GrpcCall) {
-    this.#call = call;
-  }
-
-  onHead(): void {}
-
-  onData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
-    this.#call.onRequestData(bytes, start, end, endStream);
-  }
-
-  onTrailers(fields: FieldList): void {
-    this.#call.onRequestTrailers(fields);
-  }
-
-  onReset(reset: StreamReset): void {
-    this.#call.onClientReset(reset);
-  }
-
-  onSent(count: number): void {
-    this.#call.onResponseSent(count);
-  }
-}
-
 /** One call. It listens to the backend's stream; {@linkcode fromClient} listens to the client's. */
-export class GrpcCall implements StreamListener {
+export class GrpcCall implements StreamListener, ClientEvents {
   readonly #context: GrpcContext;
   readonly #forwarding: Forwarding;
   readonly #down: H2Stream;
-  readonly #facts: CallFacts;
+  readonly #record: CallRecord;
   readonly #binding: Binding | undefined;
-  readonly #started: number;
+  #deadline: CallDeadline | undefined;
   #plan: ProxyPlan | undefined;
-  #block: Uint8Array | undefined;
+  #block: RequestBlock | undefined;
   #up: H2Stream | undefined;
   #backend: LiveBackend | undefined;
   #lease: Lease | undefined;
+  /** The series of the backend, from when the attempt began: it may be gone before the attempt is over. */
+  #upstream: UpstreamStats | undefined;
   #tried: Set<LiveBackend> | undefined;
-  #attempts = 0;
   /** What came of the request's body and may have to be sent (again). */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
@@ -97,16 +80,12 @@ export class GrpcCall implements StreamListener {
   #replayable = true;
   #requestEnded = false;
   #requestTrailers: Uint8Array | undefined;
-  /** Bytes of the body that the present attempt has framed, and the most that any attempt has. */
+  /** Bytes of the body that have come, that the present attempt has framed, and the most that any attempt has. */
+  #received = 0;
   #sent = 0;
   #granted = 0;
   #responded = false;
   #finished = false;
-  #status = 0;
-  #grpcStatus = -1;
-  #bytesIn = 0;
-  #bytesOut = 0;
-  #error: ErrorCode | "" = "";
 
   /** Told what the client sends. */
   readonly fromClient: StreamListener = new ClientSide(this);
@@ -132,23 +111,33 @@ export class GrpcCall implements StreamListener {
     this.#forwarding = forwarding;
     this.#down = stream;
     this.#binding = binding;
-    this.#started = context.clock.now();
     this.#requestEnded = endStream;
-    // What only the log wants is not decoded without one.
-    const logged = context.accessLog !== undefined;
-    this.#facts = refused ? UNKNOWN : {
-      method: head.method,
-      target: logged ? head.target : "",
-      authority: logged ? head.authority : "",
-      grpc: head.grpc,
-      userAgent: logged ? head.header("user-agent") ?? "" : "",
-    };
+    this.#record = new CallRecord(
+      context,
+      refused ? undefined : head,
+      forwarding.client.address,
+      head.grpc,
+    );
     if (refused) this.#answer(head.error);
     else this.#begin(head);
   }
 
   #begin(head: H2RequestHead): void {
-    const { services } = this.#context;
+    const { services, clock } = this.#context;
+    let timeoutField = -1;
+    if (this.#record.grpc) {
+      const field = readTimeout(head.fields);
+      if (field.type === "malformed") return this.#answer("bad_timeout");
+      if (field.type === "timeout") {
+        if (field.ms === 0) return this.#answer("deadline_exceeded");
+        timeoutField = field.index;
+        this.#deadline = new CallDeadline(clock, {
+          started: this.#record.started,
+          timeout: field.ms,
+          onExpired: () => this.#expire(),
+        });
+      }
+    }
     if (services?.claims(head.path)) {
       this.#block = encodeOwnRequest(head, this.#forwarding.client.address);
       const connection = services.take();
@@ -159,7 +148,8 @@ export class GrpcCall implements StreamListener {
     switch (plan.type) {
       case "proxy":
         this.#plan = plan;
-        this.#block = encodeRequest(head, plan, this.#forwarding);
+        this.#record.routed(plan);
+        this.#block = encodeRequest(head, { plan, forwarding: this.#forwarding, timeoutField });
         return this.#attempt(plan);
       case "bad_path":
         return this.#answer("bad_target");
@@ -180,9 +170,10 @@ export class GrpcCall implements StreamListener {
     this.#backend = backend;
     this.#lease = backend.acquire();
     this.#sent = 0;
-    const stats = this.#context.metrics.upstream(backend.id);
+    const stats = this.#upstream = this.#context.metrics.upstream(backend.id);
     stats.attempts++;
-    if (++this.#attempts > 1) stats.retries++;
+    this.#record.attempt(plan.route, backend);
+    if (this.#record.attempts > 1) stats.retries++;
     const connection = backend.h2.take();
     if (connection !== undefined) {
       stats.reuses++;
@@ -207,12 +198,19 @@ export class GrpcCall implements StreamListener {
 
   #open(connection: H2Connection): void {
     if (this.#binding !== undefined) this.#binding.backend ??= this.#backend;
+    let block = this.#block!.bytes;
+    const deadline = this.#deadline;
+    if (deadline !== undefined && deadline.spent >= WORTH_TELLING_MS) {
+      const { left } = deadline;
+      if (left <= 0) return this.#expire();
+      block = encodeWithTimeout(this.#block!, encodeTimeout(left));
+    }
     const held = this.#held;
     const endStream = this.#requestEnded && this.#heldBytes === 0 &&
       this.#requestTrailers === undefined;
-    const stream = this.#up = connection.openStream(this.#block!, {
+    const stream = this.#up = connection.openStream(block, {
       endStream,
-      noBody: this.#facts.method === "HEAD",
+      noBody: this.#record.method === "HEAD",
       listener: this,
     });
     if (endStream) return;
@@ -241,33 +239,38 @@ export class GrpcCall implements StreamListener {
     this.#fail(known.code, known.retry === "safe");
   }
 
-  /** An attempt failed before anything of an answer came. */
-  #fail(code: ErrorCode, safe: boolean): void {
+  /**
+   * An attempt failed before anything of an answer came.
+   *
+   * @param safe Whether the backend has not acted on it.
+   * @param again Whether the backend is as good as the others for the next attempt.
+   */
+  #fail(code: ErrorCode, safe: boolean, again = false): void {
     this.#up = undefined;
     const backend = this.#backend;
     if (backend === undefined) return this.#answer(code);
-    this.#context.metrics.upstream(backend.id).failed(code);
+    this.#upstream!.failed(code);
     this.#lease!.release();
     const { maxAttempts } = this.#context;
     if (
       this.#binding?.backend === undefined && safe && this.#replayable &&
-      this.#attempts < maxAttempts
+      this.#record.attempts < maxAttempts
     ) {
-      (this.#tried ??= new Set()).add(backend);
+      if (!again) (this.#tried ??= new Set()).add(backend);
       return this.#attempt(this.#plan!, code);
     }
     this.#answer(code);
   }
 
-  /** Content of the request came. */
   onRequestData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
     const count = end - start;
-    this.#bytesIn += count;
+    this.#record.received(bytes, start, end);
     this.#requestEnded ||= endStream;
     if (this.#finished) {
       this.#down.consume(count);
       return;
     }
+    this.#received += count;
     const up = this.#up;
     if (this.#replayable) {
       if (up === undefined || this.#heldBytes + count <= REPLAY_LIMIT) {
@@ -278,7 +281,6 @@ export class GrpcCall implements StreamListener {
     if (up !== undefined) this.onSent(up.sendData(bytes, start, end, endStream));
   }
 
-  /** Trailers of the request came. */
   onRequestTrailers(fields: FieldList): void {
     this.#requestEnded = true;
     if (this.#finished) return;
@@ -286,16 +288,14 @@ export class GrpcCall implements StreamListener {
     this.#up?.sendHeaders(this.#requestTrailers, true);
   }
 
-  /** The client cancelled, or its connection was lost. */
   onClientReset(reset: StreamReset): void {
     if (this.#finished) return;
-    this.#error = "client_closed";
+    this.#record.error = "client_closed";
     log.debug("a client cancelled", { detail: reset.detail });
     this.#up?.reset(H2Code.Cancel);
-    this.#finish();
+    this.#finish(this.#deadline?.isDue ? GrpcStatus.DeadlineExceeded : GrpcStatus.Cancelled);
   }
 
-  /** Bytes of the response have been framed for the client. */
   onResponseSent(count: number): void {
     this.#up?.consume(count);
   }
@@ -314,9 +314,9 @@ export class GrpcCall implements StreamListener {
     if (this.#finished) return;
     if (!head.interim) {
       this.#responded = true;
-      this.#status = head.status;
+      this.#record.httpStatus = head.status;
       this.#release();
-      if (endStream) this.#readStatus(head.fields);
+      if (endStream) this.#record.readStatus(head.fields);
     }
     const changes = head.interim ? undefined : this.#plan?.responseChanges;
     this.#down.sendHeaders(encodeResponse(head.fields, changes), endStream);
@@ -324,20 +324,15 @@ export class GrpcCall implements StreamListener {
   }
 
   onData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
-    this.#bytesOut += end - start;
+    this.#record.sent(bytes, start, end);
     this.#up!.consume(this.#down.sendData(bytes, start, end, endStream));
     if (endStream) this.#onResponseEnd();
   }
 
   onTrailers(fields: FieldList): void {
-    this.#readStatus(fields);
+    this.#record.readStatus(fields);
     this.#down.sendHeaders(encodeResponse(fields, undefined), true);
     this.#onResponseEnd();
-  }
-
-  #readStatus(fields: FieldList): void {
-    const value = fields.get("grpc-status");
-    if (value !== undefined && /^\d{1,3}$/.test(value)) this.#grpcStatus = Number(value);
   }
 
   /** RFC 9113, section 8.1: a server that has answered in full may ask the client to stop sending. */
@@ -345,71 +340,67 @@ export class GrpcCall implements StreamListener {
     if (!this.#requestEnded) this.#down.endEarly();
     // Nothing to do where all of the request has gone; else nobody reads the rest.
     this.#up?.reset(H2Code.NoError);
-    this.#finish();
+    this.#finish(this.#record.answeredStatus);
   }
 
   onReset(reset: StreamReset): void {
     if (this.#finished) return;
     if (!this.#responded) {
       const code = reset.connectionLost ? "upstream_closed" : "upstream_reset";
-      if (reset.unprocessed || reset.connectionLost) return this.#fail(code, reset.unprocessed);
-      if (this.#backend !== undefined) {
-        this.#context.metrics.upstream(this.#backend.id).failed(code);
+      // A stream above the last one of GOAWAY came too late for its connection, not for its backend.
+      const again = reset.code !== H2Code.RefusedStream;
+      if (reset.unprocessed || reset.connectionLost) {
+        return this.#fail(code, reset.unprocessed, again);
       }
+      this.#upstream?.failed(code);
     }
-    const code = this.#error = reset.connectionLost ? "upstream_closed" : "upstream_reset";
-    if (reset.connectionLost && this.#facts.grpc) {
-      // The head has gone, so the status can still be said, behind what has come of the answer.
-      this.#down.sendHeaders(encodeGrpcTrailers(code), true);
-      if (!this.#requestEnded) this.#down.endEarly();
-    } else {
-      this.#down.reset(reset.connectionLost ? H2Code.InternalError : reset.code);
-    }
-    this.#finish();
+    const code = this.#record.error = reset.connectionLost ? "upstream_closed" : "upstream_reset";
+    if (reset.connectionLost && this.#record.grpc) return this.#breakOff(code);
+    this.#down.reset(reset.connectionLost ? H2Code.InternalError : reset.code);
+    this.#finish(statusOfReset(reset.code));
+  }
+
+  /** The deadline has passed, and neither the backend nor the client has ended the call. */
+  #expire(): void {
+    if (this.#finished) return;
+    const code = "deadline_exceeded";
+    log.debug("a call has passed its deadline", { backend: this.#backend?.addr ?? "" });
+    this.#up?.reset(H2Code.Cancel);
+    if (this.#responded) return this.#breakOff(code);
+    this.#upstream?.failed(code);
+    this.#answer(code);
+  }
+
+  /** The head of the answer has gone, so the status is said behind what has come of the answer. */
+  #breakOff(code: ErrorCode): void {
+    this.#record.error = code;
+    this.#down.sendHeaders(encodeGrpcTrailers(code), true);
+    if (!this.#requestEnded) this.#down.endEarly();
+    this.#finish(statusOf(code));
   }
 
   /** Answers an error of our own. */
   #answer(code: ErrorCode): void {
-    this.#error = code;
+    const record = this.#record;
+    const { grpc } = record;
+    record.error = code;
     this.#context.metrics.refused(code);
-    const { grpc } = this.#facts;
-    this.#status = grpc ? 200 : answerTo(code).status;
+    record.httpStatus = grpc ? 200 : answerTo(code).status;
     this.#down.sendHeaders(grpc ? encodeGrpcError(code) : encodeHttpError(code), true);
     if (!this.#requestEnded) this.#down.endEarly();
-    this.#finish();
+    this.#finish(grpc ? statusOf(code) : NO_STATUS);
   }
 
-  #finish(): void {
+  /** @param status The status that the client of a gRPC call gets. */
+  #finish(status: number): void {
     if (this.#finished) return;
     this.#finished = true;
     this.#held = [];
+    // What was held for a backend and never went must not be missing in the window of the client's connection.
+    this.#down.consume(this.#received - this.#granted);
+    this.#granted = this.#received;
+    this.#deadline?.stop();
     this.#lease?.release();
-    const { metrics, clock, accessLog } = this.#context;
-    const route = this.#plan?.route ?? NO_ROUTE;
-    const seconds = (clock.now() - this.#started) / 1000;
-    metrics.requests(route, this.#backend?.id ?? "")
-      .record(this.#status, seconds, this.#bytesIn, this.#bytesOut);
-    accessLog?.write({
-      time: Date.now(),
-      listener: metrics.name,
-      client: this.#forwarding.client.address,
-      method: this.#facts.method,
-      target: this.#facts.target,
-      protocol: "HTTP/2.0",
-      status: this.#status,
-      bytesIn: this.#bytesIn,
-      bytesOut: this.#bytesOut,
-      durationMs: seconds * 1000,
-      route,
-      backend: this.#backend?.addr ?? "",
-      attempts: this.#attempts,
-      requestId: "",
-      host: this.#facts.authority,
-      userAgent: this.#facts.userAgent,
-      referer: "",
-      error: this.#error,
-    });
+    this.#record.end(status);
   }
 }
-
-const UNKNOWN: CallFacts = { method: "", target: "", authority: "", grpc: false, userAgent: "" };

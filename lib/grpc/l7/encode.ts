@@ -30,6 +30,7 @@ const X_FORWARDED_FOR: EncodedName = encodeName("x-forwarded-for");
 const X_FORWARDED_PROTO: EncodedName = encodeName("x-forwarded-proto");
 const X_FORWARDED_HOST: EncodedName = encodeName("x-forwarded-host");
 const FORWARDED: EncodedName = encodeName("forwarded");
+const GRPC_TIMEOUT: EncodedName = encodeName("grpc-timeout");
 
 const COPY_ALL = nameFlags();
 const NO_PATH = nameFlags(":path");
@@ -40,12 +41,28 @@ const OWN_FORWARDING = nameFlags(
   "forwarded",
 );
 
-/** The request's block as the backend gets it: what carries no state is copied as it came. */
+/** A request's field block as a backend gets it. */
+export interface RequestBlock {
+  /** The block. */
+  readonly bytes: Uint8Array;
+  /** Where the field `grpc-timeout` begins and ends in it; nowhere when these are the same. */
+  readonly timeoutStart: number;
+  readonly timeoutEnd: number;
+}
+
+/**
+ * The request's block as the backend gets it: what carries no state is copied as it came.
+ *
+ * @param timeoutField The index of `grpc-timeout` in the fields; -1 for none.
+ */
 export function encodeRequest(
   head: H2RequestHead,
-  plan: ProxyPlan,
-  forwarding: Forwarding,
-): Uint8Array {
+  { plan, forwarding, timeoutField }: {
+    readonly plan: ProxyPlan;
+    readonly forwarding: Forwarding;
+    readonly timeoutField: number;
+  },
+): RequestBlock {
   const { fields, pseudoCount } = head;
   const out = begin();
   const skipPath = plan.target === undefined ? COPY_ALL : NO_PATH;
@@ -53,15 +70,34 @@ export function encodeRequest(
   if (plan.target !== undefined) encoder.field(out, PATH, plan.target);
   if (!head.hasAuthority) encoder.field(out, AUTHORITY, head.authority);
   const { mode } = forwarding;
-  encoder.copy(
-    out,
-    fields,
-    { skip: mode === "off" ? COPY_ALL : OWN_FORWARDING, drop: plan.requestChanges?.drop },
-    { from: pseudoCount },
-  );
+  const filter = {
+    skip: mode === "off" ? COPY_ALL : OWN_FORWARDING,
+    drop: plan.requestChanges?.drop,
+  };
+  let timeoutStart = 0;
+  let timeoutEnd = 0;
+  if (timeoutField < 0) encoder.copy(out, fields, filter, { from: pseudoCount });
+  else {
+    encoder.copy(out, fields, filter, { from: pseudoCount, to: timeoutField });
+    timeoutStart = out.at;
+    encoder.copy(out, fields, filter, { from: timeoutField, to: timeoutField + 1 });
+    timeoutEnd = out.at;
+    encoder.copy(out, fields, filter, { from: timeoutField + 1 });
+  }
   if (mode !== "off") encodeForwarding(out, head, forwarding);
   encodeChanges(out, plan.requestChanges);
-  return out.written.slice();
+  return { bytes: out.written.slice(), timeoutStart, timeoutEnd };
+}
+
+/** The same block with another timeout; as it is when it has none. */
+export function encodeWithTimeout(block: RequestBlock, timeout: string): Uint8Array {
+  const { bytes, timeoutStart, timeoutEnd } = block;
+  if (timeoutStart === timeoutEnd) return bytes;
+  const out = begin();
+  out.range(bytes, 0, timeoutStart);
+  encoder.field(out, GRPC_TIMEOUT, timeout);
+  out.range(bytes, timeoutEnd, bytes.length);
+  return out.written;
 }
 
 function encodeForwarding(out: ByteWriter, head: H2RequestHead, forwarding: Forwarding): void {
@@ -92,12 +128,12 @@ const CALLER: EncodedName = encodeName(CALLER_KEY);
 const FORGED_CALLER: ReadonlySet<string> = new Set([CALLER_KEY]);
 
 /** The block of a call of one of the own services, which are told who calls. */
-export function encodeOwnRequest(head: H2RequestHead, caller: string): Uint8Array {
+export function encodeOwnRequest(head: H2RequestHead, caller: string): RequestBlock {
   const { fields } = head;
   const out = begin();
   encoder.copy(out, fields, { skip: COPY_ALL, drop: FORGED_CALLER });
   encoder.field(out, CALLER, caller);
-  return out.written.slice();
+  return { bytes: out.written.slice(), timeoutStart: 0, timeoutEnd: 0 };
 }
 
 /** A response's head or trailers as the client gets them; valid until the next block is encoded. */
