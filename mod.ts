@@ -48,14 +48,20 @@ export {
   HttpL4,
   HttpL7,
   LoadBalancer,
+  Mux,
   RoutingBalancer,
   TcpL4,
 } from "./lib/load_balancer.ts";
 export type {
+  GrpcL7Options,
   HttpL7Options,
+  Keepalive,
   Limits,
   LoadBalancerOptions,
   ManagementOptions,
+  MuxGrpcOptions,
+  MuxOptions,
+  MuxSideOptions,
   Server,
   StartOptions,
   Timeouts,
@@ -67,8 +73,11 @@ export {
   type ByteSink,
   FileSink,
   fileSink,
+  type GrpcAccessRecord,
   stdoutSink,
 } from "./lib/observe/access_log.ts";
+export type { DurationHistogram } from "./lib/observe/duration.ts";
+export { GrpcMethodStats, GrpcMetrics } from "./lib/observe/grpc_metrics.ts";
 export { ListenerMetrics, Metrics, RequestStats, UpstreamStats } from "./lib/observe/metrics.ts";
 export { RouteBuilder, type TargetOptions } from "./lib/route/builder.ts";
 export type {

@@ -53,10 +53,12 @@ export interface RegistryOptions {
   readonly connect: Connect;
 }
 
-/** Told of what is gone for good, so that series and caches can be dropped. */
+/** Told of what comes, and of what is gone for good, so that series and caches can be dropped. */
 export interface RegistryWatcher {
+  /** A backend is there. */
+  onBackendAdded?(backend: LiveBackend): void;
   /** A backend was removed. */
-  onBackendRemoved(id: string): void;
+  onBackendRemoved(id: string, backend: LiveBackend): void;
   /** A route was removed. */
   onRouteRemoved(id: string): void;
 }
@@ -292,6 +294,7 @@ export class Registry {
         this.#changed();
       });
       this.#backends.set(id, live);
+      this.watcher?.onBackendAdded?.(live);
     }
     return live;
   }
@@ -360,7 +363,15 @@ export class Registry {
       const route = this.#routes.get(pool.name);
       if (route?.registered && pool.size === 0) this.removeRoute(route.id);
     }
-    this.watcher?.onBackendRemoved(live.id);
+    this.watcher?.onBackendRemoved(live.id, live);
+    this.#changed();
+  }
+
+  /** Takes a backend out of the default pool; it leaves if nothing else names it. */
+  withdraw(live: LiveBackend): void {
+    if (!this.pool.delete(live)) return;
+    if (!this.#isNamed(live)) return this.removeBackend(live);
+    this.#sync(live);
     this.#changed();
   }
 

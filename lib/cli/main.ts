@@ -21,6 +21,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
   ["http-l4", { summary: "balance HTTP per connection", load: () => import("./http_l4.ts") }],
   ["grpc-l7", { summary: "balance gRPC per call", load: () => import("./grpc_l7.ts") }],
   ["grpc-l4", { summary: "balance gRPC per connection", load: () => import("./grpc_l4.ts") }],
+  ["mux", { summary: "balance HTTP and gRPC on one port", load: () => import("./mux.ts") }],
   ["tcp-l4", { summary: "balance TCP connections", load: () => import("./tcp_l4.ts") }],
   ["demo", { summary: "try it out: backends, routes, requests", load: () => import("./demo.ts") }],
   ["add", { summary: "add a backend to a running balancer", load: () => import("./add.ts") }],

@@ -3,34 +3,44 @@
  *
  * @module
  */
+import type { Backend } from "../backend/backend.ts";
 import { connect } from "../backend/connector.ts";
+import { formatDnsName, isDnsName, parseDnsName } from "../backend/discovery/resolver.ts";
 import { Registry } from "../backend/registry.ts";
 import type { Scheme } from "../common/address.ts";
 import { Clock } from "../common/clock.ts";
 import type { Duplex } from "../common/duplex.ts";
 import { makeNetworkFilter } from "../common/networks.ts";
-import { AccessPolicy } from "../control/access.ts";
-import { ManagementApi } from "../control/http_api.ts";
-import { Management } from "../control/management.ts";
+import { stableId } from "../common/stable_id.ts";
+import type { ManagementApi } from "../control/http_api.ts";
+import type { Management } from "../control/management.ts";
+import {
+  DEFAULT_DISCOVERY_INTERVAL,
+  Discovery,
+  MAX_DISCOVERY_INTERVAL,
+} from "../grpc/discovery.ts";
 import type { GrpcContext } from "../grpc/l7/context.ts";
-import { LocalServices } from "../grpc/services/local_services.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { RequestHead } from "../http/h1/request.ts";
 import { ResponseHead } from "../http/h1/response.ts";
 import { DEFAULT_STREAM_TIMEOUTS, type StreamContext } from "../http/l4/context.ts";
-import { DEFAULT_HTTP_TIMEOUTS, type HttpContext, type LocalHandler } from "../http/l7/context.ts";
+import { DEFAULT_HTTP_TIMEOUTS, type HttpContext } from "../http/l7/context.ts";
 import type { Scratch } from "../http/l7/downstream.ts";
 import { Planner } from "../http/l7/plan.ts";
 import type { Served } from "../mux/listener.ts";
 import { type ListenerMetrics, Metrics } from "../observe/metrics.ts";
+import type { Route } from "../route/route.ts";
+import { Control } from "./control.ts";
+import { backendConnections, clientConnections } from "./h2_options.ts";
 import {
-  DEFAULT_CALLER_PORT,
   DEFAULT_MAX_ATTEMPTS,
   DEFAULT_POOL,
+  type GrpcL7Options,
   type HttpL7Options,
   type LoadBalancerOptions,
 } from "./options.ts";
-import { HEALTH, LOAD_BALANCER, REFLECTION, REFLECTION_ALPHA } from "./service_names.ts";
+import { SharedReflection } from "./reflection.ts";
+import { Resilience } from "./resilience.ts";
 
 /** What differs between the kinds of balancers. */
 export interface Kind {
@@ -49,8 +59,34 @@ export interface Kind {
 /** Makes what serves the connections of a listener. */
 export type Acceptor = (metrics: ListenerMetrics) => (duplex: Duplex) => Served;
 
+/** What a balancer is made of, as far as all of them need it. */
+export interface Composition {
+  /** What differs between the kinds of balancers. */
+  readonly kind: Pick<Kind, "descriptorShare" | "busy">;
+  /** The options as given. */
+  readonly options: LoadBalancerOptions;
+  /** The name in logs and metrics. */
+  readonly name: string;
+  /** The counters. */
+  readonly metrics: Metrics;
+  /** The use cases of the management API. */
+  readonly management: Management;
+  /** Answers management requests. */
+  readonly managementApi: ManagementApi;
+  /** Puts a backend into the default pool; its id. */
+  addBackend(backend: Backend): string;
+  /** Adds a route; its id. */
+  addRoute(route: Route): string;
+  /** Begins to watch backends for a listener that is about to open; bounded in time. */
+  start(): Promise<void>;
+  /** A listener for which that was done is no more. */
+  stop(): Promise<void>;
+  /** Ends the own services and closes what is pooled and unused. */
+  close(): Promise<void>;
+}
+
 /** Registry, clock, management and metrics of one balancer. */
-export class Core {
+export class Core implements Composition {
   /** What differs between the kinds of balancers. */
   readonly kind: Kind;
   /** The options as given. */
@@ -63,28 +99,37 @@ export class Core {
   readonly clock: Clock = new Clock();
   /** Backends and routes. */
   readonly registry: Registry;
-  /** The use cases of the management API. */
-  readonly management: Management;
-  /** Answers management requests. */
-  readonly managementApi: ManagementApi;
-  /** The gRPC services of the balancer itself; not started before the first call. */
-  readonly services: LocalServices;
+  /** The reflection of the backends. */
+  readonly reflection: SharedReflection;
+  /** Routes calls to the services that backends have. */
+  readonly discovery: Discovery;
+  /** Checks, ejection, and names that are followed. */
+  readonly resilience: Resilience;
+  /** Management and the own services. */
+  readonly control: Control;
 
   /**
    * Puts the parts together.
    *
    * @throws {TypeError} When a backend, a network or the token is not valid.
    */
-  constructor(kind: Kind, options: LoadBalancerOptions, fallback = false) {
-    const { timeouts = {}, limits = {}, management = {} } = options;
+  constructor(kind: Kind, options: GrpcL7Options, fallback = false) {
+    const { timeouts = {}, limits = {} } = options;
     this.kind = kind;
     this.options = options;
     this.name = options.name ?? kind.name;
     this.metrics = options.metrics ?? new Metrics();
     this.registry = new Registry({
       strategy: options.strategy ?? "round-robin",
+      ...(options.panicThreshold === undefined ? {} : { panicThreshold: options.panicThreshold }),
+      slowStart: options.slowStart ?? 0,
       scheme: kind.scheme,
       fallback,
+      discovery: kind.layer === "l4" || kind.scheme !== "grpc"
+        ? "never"
+        : options.discoverServices
+        ? "always"
+        : "asked",
       clock: this.clock,
       connect,
       connections: {
@@ -94,40 +139,65 @@ export class Core {
         idleTimeout: timeouts.upstreamIdle ?? DEFAULT_POOL.idleTimeout,
         connectTimeout: timeouts.connect ?? DEFAULT_POOL.connectTimeout,
         ...(options.caCerts === undefined ? {} : { caCerts: options.caCerts }),
+        h2: backendConnections(options),
       },
+    });
+    this.resilience = new Resilience({
+      registry: this.registry,
+      clock: this.clock,
+      connect,
+      options,
     });
     this.registry.watcher = {
-      onBackendRemoved: (id) => this.metrics.forgetBackend(id),
+      onBackendAdded: (backend) => this.resilience.add(backend),
+      onBackendRemoved: (id, backend) => {
+        this.resilience.remove(backend);
+        this.metrics.forgetBackend(id);
+      },
       onRouteRemoved: (id) => this.metrics.forgetRoute(id),
     };
-    this.management = new Management(this.registry, {
+    this.reflection = new SharedReflection(this.registry, this.clock);
+    this.discovery = new Discovery({
+      registry: this.registry,
+      clock: this.clock,
+      lister: () => this.reflection.load(),
+      interval: checkInterval(options.discoverInterval),
+    });
+    this.control = new Control({
       layer: kind.layer,
-      defaultPort: management.defaultPort ?? DEFAULT_CALLER_PORT,
-    });
-    const access = new AccessPolicy({
-      ...(management.allow === undefined ? {} : { allow: management.allow }),
-      ...(management.token === undefined ? {} : { token: management.token }),
-    });
-    this.managementApi = new ManagementApi(this.management, access);
-    const onListeners = management.onListeners !== false;
-    const { clock, registry } = this;
-    this.services = new LocalServices({
-      names: [HEALTH, REFLECTION, REFLECTION_ALPHA, ...onListeners ? [LOAD_BALANCER] : []],
-      clock,
-      start: async () => {
-        const { startOwnServices } = await import("./own_services.ts");
-        const management = onListeners ? this.management : undefined;
-        return startOwnServices({ registry, management, access, clock });
-      },
+      registries: [this.registry],
+      grpc: this.registry,
+      reflection: this.reflection,
+      discovery: this.discovery,
+      options: options.management,
+      clock: this.clock,
     });
     for (const backend of options.backends ?? []) {
-      this.registry.addBackend(typeof backend === "string" ? { addr: backend } : backend);
+      this.addBackend(typeof backend === "string" ? { addr: backend } : backend);
     }
   }
 
-  /** The handler for management requests on the listeners, unless they are not answered there. */
-  get local(): LocalHandler | undefined {
-    return this.options.management?.onListeners === false ? undefined : this.managementApi;
+  get management(): Management {
+    return this.control.management;
+  }
+
+  get managementApi(): ManagementApi {
+    return this.control.api;
+  }
+
+  addBackend(backend: Backend): string {
+    if (isDnsName(backend.addr)) {
+      const name = parseDnsName(backend.addr);
+      this.resilience.follow(name, backend.weight ?? 1);
+      return stableId("d", formatDnsName(name));
+    }
+    const { value } = this.registry.addBackend(backend);
+    this.resilience.keep(value);
+    return value.id;
+  }
+
+  addRoute(route: Route): string {
+    return this.registry.addRoute(route).value.id;
   }
 
   /** What the connections of an HTTP listener share. */
@@ -142,6 +212,7 @@ export class Core {
         bodyStall: timeouts.bodyStall ?? DEFAULT_HTTP_TIMEOUTS.bodyStall,
         response: timeouts.response ?? DEFAULT_HTTP_TIMEOUTS.response,
         tunnelIdle: timeouts.tunnelIdle ?? DEFAULT_HTTP_TIMEOUTS.tunnelIdle,
+        halfClosed: timeouts.halfClosed ?? DEFAULT_HTTP_TIMEOUTS.halfClosed,
         expectContinue: timeouts.expectContinue ?? DEFAULT_HTTP_TIMEOUTS.expectContinue,
       },
       limits: {
@@ -154,7 +225,7 @@ export class Core {
       isTrusted: makeNetworkFilter(options.trustedProxies ?? []),
       via: options.via,
       maxAttempts: limits.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
-      local: this.local,
+      local: this.control.local,
       metrics,
       accessLog: options.accessLog,
     };
@@ -176,6 +247,7 @@ export class Core {
       timeouts: {
         firstByte: timeouts.requestHead ?? DEFAULT_STREAM_TIMEOUTS.firstByte,
         idle: timeouts.tunnelIdle ?? DEFAULT_STREAM_TIMEOUTS.idle,
+        halfClosed: timeouts.halfClosed ?? DEFAULT_STREAM_TIMEOUTS.halfClosed,
       },
       metrics,
       accessLog,
@@ -186,11 +258,11 @@ export class Core {
   /** What the connections of a gRPC listener share. */
   grpcContext(metrics: ListenerMetrics, options: HttpL7Options = this.options): GrpcContext {
     return {
-      services: this.services,
+      services: this.control.services,
       bound: this.kind.layer === "l4",
       planner: new Planner(this.registry),
       clock: this.clock,
-      h2: {},
+      h2: clientConnections(options),
       forwarded: options.forwarded ?? "x-forwarded",
       isTrusted: makeNetworkFilter(options.trustedProxies ?? []),
       maxAttempts: options.limits?.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
@@ -199,11 +271,41 @@ export class Core {
     };
   }
 
-  /** Ends the own services and closes what is pooled and unused. */
+  async start(): Promise<void> {
+    await this.resilience.start();
+    await this.discovery.start();
+  }
+
+  async stop(): Promise<void> {
+    this.discovery.stop();
+    await this.resilience.stop();
+  }
+
   async close(): Promise<void> {
-    await this.services.close();
+    await this.control.services.close();
+    this.resilience.close();
+    this.reflection.cancel();
     for (const backend of this.registry.backends) backend.closeIdle();
   }
+}
+
+function checkInterval(interval = DEFAULT_DISCOVERY_INTERVAL): number {
+  if (interval >= 1 && interval <= MAX_DISCOVERY_INTERVAL) return interval;
+  throw new TypeError(
+    `discoverInterval ${interval}: a number of milliseconds from 1 to ${MAX_DISCOVERY_INTERVAL} is accepted`,
+  );
+}
+
+const cores = new WeakMap<object, Core>();
+
+/** Remembers what a balancer is made of, for balancers that are made of balancers. */
+export function keepCore(balancer: object, core: Core): void {
+  cores.set(balancer, core);
+}
+
+/** What {@linkcode keepCore} was told of a balancer. */
+export function coreOf(balancer: object): Core {
+  return cores.get(balancer)!;
 }
 
 /** Makes what the connections of one HTTP listener parse into and plan with. */

@@ -4,7 +4,10 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
+import type { DnsOptions } from "../backend/discovery/dns.ts";
 import type { PoolOptions } from "../backend/h1_pool.ts";
+import type { HealthCheckOptions } from "../backend/health/check.ts";
+import type { OutlierOptions } from "../backend/health/outlier_detection.ts";
 import type { ForwardedMode } from "../http/forwarded.ts";
 import type { HeadLimits } from "../http/h1/limits.ts";
 import type { AccessLog } from "../observe/access_log.ts";
@@ -43,13 +46,58 @@ export interface Timeouts {
   readonly expectContinue?: number;
   /** How long a tunnel, or a connection at layer 4, may be silent. Default 3,600,000. */
   readonly tunnelIdle?: number;
+  /** The same once one side has ended, so that the rest of an answer may still come. Default 60,000. */
+  readonly halfClosed?: number;
   /** How long an unused connection to a backend stays open. Default 30,000. */
   readonly upstreamIdle?: number;
   /** How long a request may wait for a free connection to its backend; then 503. Default 5,000. */
   readonly poolWait?: number;
+  /**
+   * How old an HTTP/2 connection of a client gets, a tenth more or less at random, before it is asked to go; calls
+   * under way go on. Default `Infinity`.
+   */
+  readonly maxConnectionAge?: number;
+  /** How long calls may then go on before they are cut. Default `Infinity`. */
+  readonly maxConnectionAgeGrace?: number;
   /** How long `shutdown()` waits for what is under way. Default 30,000. */
   readonly shutdown?: number;
 }
+
+/**
+ * PINGs on HTTP/2 connections, in milliseconds; what is left out has its default. They find peers that are gone
+ * without a word, such as a host that lost its power (gRFC A8, gRFC A9).
+ */
+export interface Keepalive {
+  /** How long a client with calls under way may be silent before it is asked. Default 300,000; `Infinity`: never. */
+  readonly time?: number;
+  /**
+   * The same for backends, at least 10,000. Default `Infinity`: gRPC servers cut off whoever asks more often than
+   * they allow, by default once in 300,000.
+   */
+  readonly upstreamTime?: number;
+  /** How long either may take to answer before its connection is closed. Default 20,000. */
+  readonly timeout?: number;
+  /** Ask also where no call is under way. Default `false`. */
+  readonly withoutCalls?: boolean;
+  /**
+   * How often a client may ask while nothing is sent to it. The third PING that comes too early ends its
+   * connection, as gRPC has it: GOAWAY with ENHANCE_YOUR_CALM and `too_many_pings`. Default 5,000, half of what
+   * gRPC clients have at least; 0 allows any.
+   */
+  readonly minPingInterval?: number;
+  /** Let clients ask also where no call is under way; else once in two hours. Default `true`. */
+  readonly permitWithoutCalls?: boolean;
+}
+
+/** The default of each of {@linkcode Keepalive}. */
+export const DEFAULT_KEEPALIVE: Required<Keepalive> = {
+  time: 300_000,
+  upstreamTime: Infinity,
+  timeout: 20_000,
+  withoutCalls: false,
+  minPingInterval: 5_000,
+  permitWithoutCalls: true,
+};
 
 /** How much is taken; what is left out has its default. */
 export interface Limits extends Partial<HeadLimits> {
@@ -88,6 +136,21 @@ export interface LoadBalancerOptions {
   readonly name?: string;
   /** How long things may take. */
   readonly timeouts?: Timeouts;
+  /** PINGs on HTTP/2 connections. */
+  readonly keepalive?: Keepalive;
+  /** How backends are asked whether they are well; they are not unless given. Begins with the first listener. */
+  readonly healthCheck?: HealthCheckOptions;
+  /** When backends whose requests fail are not picked for a while; `false` for never. */
+  readonly outlierDetection?: OutlierOptions | false;
+  /** How long a backend that comes back takes to its whole share, in milliseconds. Default 0: at once. */
+  readonly slowStart?: number;
+  /**
+   * The part of the active backends of a pool, from 0 to 1, below which health counts no more: when so few are
+   * healthy, all are picked, since the few would break under the load of all. Default 0.25.
+   */
+  readonly panicThreshold?: number;
+  /** How names are followed: backends as `dns:name:port` or `srv:name`. */
+  readonly dns?: DnsOptions;
   /** How much is taken. */
   readonly limits?: Limits;
   /** Who may call the management API. */
@@ -115,6 +178,42 @@ export interface HttpL7Options extends LoadBalancerOptions {
   readonly trustedProxies?: readonly string[];
   /** The name to give in `Via` (RFC 9110, section 7.6.3); none is written unless given. */
   readonly via?: string;
+}
+
+/** What a gRPC balancer at layer 7 takes beside that. */
+export interface GrpcL7Options extends HttpL7Options {
+  /**
+   * Read the services of the backends of the default pool from their reflection and route calls to those that
+   * have them; {@linkcode Backend.discoverServices} says otherwise of a single one. Routes that are written come
+   * first. Calls of services that nobody lists go to backends that have not been asked with success yet, and
+   * are answered UNIMPLEMENTED once all have, unless there is a fallback. Default `false`.
+   */
+  readonly discoverServices?: boolean;
+  /**
+   * How often each backend is asked for its services, in milliseconds, 10 % more or less; at most a day. When its
+   * connection has ended or another one was opened, it is asked at once. Default 30,000.
+   */
+  readonly discoverInterval?: number;
+}
+
+/**
+ * What one side of a {@linkcode Mux} takes, each instead of what both have in common. What belongs to the
+ * listener is not its own.
+ */
+export type MuxSideOptions = Omit<HttpL7Options, "name" | "metrics" | "management">;
+
+/** The same for the gRPC side. */
+export type MuxGrpcOptions = Omit<GrpcL7Options, "name" | "metrics" | "management">;
+
+/**
+ * What a {@linkcode Mux} takes: what both sides have in common, and what each has of its own. Backends and routes
+ * that are given here go to the side that their addresses and conditions name.
+ */
+export interface MuxOptions extends HttpL7Options {
+  /** The side for HTTP. */
+  readonly http?: MuxSideOptions;
+  /** The side for gRPC. */
+  readonly grpc?: MuxGrpcOptions;
 }
 
 /** What {@linkcode HttpL7.start} and its kin take. */

@@ -5,21 +5,19 @@
  * @module
  */
 import type { Registry } from "../backend/registry.ts";
-import type { Clock } from "../common/clock.ts";
 import type { AccessPolicy } from "../control/access.ts";
 import { makeManagementService } from "../control/grpc_service.ts";
 import type { Management } from "../control/management.ts";
 import { makeHealthService } from "../grpc/health.ts";
-import { HealthStatus } from "../grpc/health_status.ts";
+import type { HealthLookup } from "../grpc/health_status.ts";
 import {
   HEALTH_PROTO,
   LB_PROTO,
   REFLECTION_ALPHA_PROTO,
   REFLECTION_PROTO,
 } from "../grpc/protos.ts";
-import { AggregatedReflection } from "../grpc/reflection/aggregate.ts";
+import type { AggregatedReflection } from "../grpc/reflection/aggregate.ts";
 import { LocalSource } from "../grpc/reflection/local_source.ts";
-import { ReflectionCodec } from "../grpc/reflection/messages.ts";
 import { makeReflectionService } from "../grpc/reflection/service.ts";
 import { loadProto } from "../grpc/services/definitions.ts";
 import { MemoryServer } from "../grpc/services/server.ts";
@@ -27,54 +25,42 @@ import { HEALTH, LOAD_BALANCER, REFLECTION, REFLECTION_ALPHA } from "./service_n
 
 /** What the services work on. */
 export interface OwnServicesOptions {
-  /** Backends and routes. */
-  readonly registry: Registry;
+  /** All registries of the balancer. */
+  readonly registries: readonly Registry[];
+  /** Finds the health of services. */
+  readonly health: HealthLookup;
   /** The use cases of `lb.LoadBalancer`; without them it is not answered. */
   readonly management: Management | undefined;
   /** Who may call it. */
   readonly access: AccessPolicy;
-  /** Watches the time. */
-  readonly clock: Clock;
+  /** The reflection of its backends. */
+  readonly reflection: AggregatedReflection;
 }
 
 /** Starts a server of the services. */
 export function startOwnServices(options: OwnServicesOptions): MemoryServer {
-  const { registry, management, access, clock } = options;
+  const { registries, health, management, access, reflection } = options;
   const lb = loadProto(LB_PROTO);
-  const health = loadProto(HEALTH_PROTO);
+  const healthProto = loadProto(HEALTH_PROTO);
   const v1 = loadProto(REFLECTION_PROTO);
   const v1alpha = loadProto(REFLECTION_ALPHA_PROTO);
   const names = [HEALTH, REFLECTION, REFLECTION_ALPHA];
-  const files = [health.descriptor, v1.descriptor, v1alpha.descriptor];
+  const files = [healthProto.descriptor, v1.descriptor, v1alpha.descriptor];
   if (management !== undefined) {
     names.push(LOAD_BALANCER);
     files.push(lb.descriptor);
   }
-  const listeners = new Set<() => void>();
-  const changed = () => {
-    for (const listener of [...listeners]) listener();
-  };
-  const reflection = new AggregatedReflection({
-    backends: () => registry.backends,
-    local: new LocalSource(names, files),
-    codec: new ReflectionCodec(v1.root),
-    clock,
-    onServices: changed,
-  });
-  const status = new HealthStatus({ registry, own: names, listed: () => reflection.listed() });
-  const reflectionService = makeReflectionService(reflection);
+  const reflectionService = makeReflectionService(reflection, new LocalSource(names, files));
   return new MemoryServer([
     {
-      definition: health.service(HEALTH),
+      definition: healthProto.service(HEALTH),
       implementation: makeHealthService({
-        statuses: () => status.all(),
-        refresh: () => reflection.refresh(),
+        health,
         onChange(listener) {
-          listeners.add(listener);
-          const stop = registry.onChange(listener);
+          const stops = registries.map((one) => one.onChange(listener));
+          stops.push(reflection.onServices(listener));
           return () => {
-            listeners.delete(listener);
-            stop();
+            for (const stop of stops) stop();
           };
         },
       }),

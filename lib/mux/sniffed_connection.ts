@@ -63,7 +63,8 @@ export class SniffedConnection implements Served, Timed {
       clock.unwatch(this);
     }
     // RFC 9113, section 3.4: what has no preface may be closed without GOAWAY, for it is no HTTP/2.
-    const unknown = match !== "match" && http !== "yes";
+    // A method that is longer than what was read is for the rules of HTTP/1.
+    const unknown = match !== "match" && http === "no";
     if (length === 0 || unknown || this.#draining) return this.#duplex.close();
     const replay = new ReplayDuplex(this.#duplex, bytes.subarray(0, length));
     this.#served = match === "match" ? h2(replay) : http1(replay);

@@ -7,8 +7,14 @@
 import { Buffer } from "node:buffer";
 import { createServer, type Server as NetServer, Socket } from "node:net";
 import { assert, assertEquals } from "@std/assert";
-import { HttpL4, HttpL7, type HttpL7Options, type LoadBalancerOptions, TcpL4 } from "../../mod.ts";
-import type { Server } from "../../mod.ts";
+import { HttpL4, HttpL7, Mux, TcpL4 } from "../../mod.ts";
+import type {
+  HttpL7Options,
+  LoadBalancer,
+  LoadBalancerOptions,
+  MuxOptions,
+  Server,
+} from "../../mod.ts";
 
 const encoder = new TextEncoder();
 
@@ -451,7 +457,7 @@ export interface Running<T> extends AsyncDisposable {
 const SHUTDOWN_MS = 2000;
 
 /** Lets a balancer listen until it is freed. */
-export async function run<T extends HttpL7 | HttpL4 | TcpL4>(
+export async function run<T extends LoadBalancer>(
   lb: T,
   address = "127.0.0.1:0",
 ): Promise<Running<T>> {
@@ -481,6 +487,11 @@ export function runL4(options: LoadBalancerOptions = {}): Promise<Running<HttpL4
   return run(new HttpL4(briefly(options)));
 }
 
+/** A balancer for HTTP and gRPC that listens. */
+export function runMux(options: MuxOptions = {}): Promise<Running<Mux>> {
+  return run(new Mux(briefly(options)));
+}
+
 /** A TCP balancer that listens. */
 export function runTcp(options: LoadBalancerOptions = {}): Promise<Running<TcpL4>> {
   return run(new TcpL4(briefly(options)));
@@ -491,7 +502,7 @@ function briefly<T extends LoadBalancerOptions>(options: T): T {
 }
 
 /** Waits until no backend has anything in flight and no connection to one is in use. */
-export async function settled(lb: HttpL7 | HttpL4 | TcpL4): Promise<void> {
+export async function settled(lb: LoadBalancer): Promise<void> {
   const busy = () =>
     lb.backends().filter(({ in_flight, connections }) =>
       in_flight !== 0 || connections.active !== 0

@@ -163,7 +163,7 @@ Deno.test("a backend that is watched no more is not ejected, and nothing is left
   scene.report(0, FAILED, 50);
   assertEquals(scene.ejected, [1]);
   scene.detection.close();
-  assertEquals(scene.time.clock.size, 0);
+  assertEquals([scene.time.clock.size, scene.ejected], [0, []]);
 });
 
 Deno.test("options out of their range are refused with their name and value", () => {

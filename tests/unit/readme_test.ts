@@ -21,7 +21,7 @@ Deno.test("the README tells every error code with its status and sentence", asyn
 });
 
 Deno.test("every long option that the README names exists", async () => {
-  const commands = ["http-l7", "http-l4", "grpc-l7", "tcp-l4", "demo", "list"];
+  const commands = ["http-l7", "http-l4", "grpc-l7", "mux", "tcp-l4", "demo", "list"];
   const options = new Set<string>([
     "target",
     "portable",

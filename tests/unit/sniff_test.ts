@@ -111,12 +111,35 @@ Deno.test("what layer 4 takes for a management call is what the management API a
 Deno.test("only what may begin an HTTP/1 request is taken for one", () => {
   const verdict = (text: string) => sniffHttp1(bytesOf(text), text.length);
   for (
-    const text of ["GET /", "POST /lb/add HTTP/1.1", "OPTIONS *", "GET http://a/", "CONNECT a:1"]
+    const text of [
+      "GET /",
+      "POST /lb/add HTTP/1.1",
+      "OPTIONS *",
+      "GET http://a/",
+      "CONNECT a:1",
+      "GET ",
+      "GET  / HTTP/1.1",
+      "PROPFIND /",
+      "\r\nGET /",
+      "\r\n\r\nGET /",
+    ]
   ) {
     assertEquals(verdict(text), "yes", text);
   }
-  for (const text of ["", "GET", "GET ", "PROPFIND"]) assertEquals(verdict(text), "more", text);
+  for (const text of ["", "GET", "PROPFIND", "PROPFIND ", "\r", "\r\n", "\r\n\r", "\r\n\r\nGET"]) {
+    assertEquals(verdict(text), "more", text);
+  }
   for (
-    const text of [" ", " /", "\x16\x03\x01\x00", "INVALID CONNECTION PREFACE", "GET\t/"]
+    const text of [
+      " ",
+      " /",
+      "\x16\x03\x01\x00",
+      "INVALID CONNECTION PREFACE",
+      "GET\t/",
+      "\rGET /",
+      "\nGET /",
+      "\r\n\r\n\r\nGET /",
+      "\r\n /",
+    ]
   ) assertEquals(verdict(text), "no", text);
 });

@@ -10,10 +10,11 @@ import type { LiveBackend } from "../backend.ts";
 import type { Connect } from "../connector.ts";
 import {
   CheckFailure,
+  type CheckSettings,
   formatHealthCheck,
   type HealthCheck,
   type HealthCheckOptions,
-  parseHealthCheck,
+  resolveHealthCheck,
 } from "./check.ts";
 import { askHttp } from "./http_probe.ts";
 
@@ -55,12 +56,10 @@ const JITTER = 0.1;
 
 const log = getLogger("health");
 
-type Settings = Required<Omit<HealthCheckOptions, "check">>;
-
 /** Checks the backends of one registry. */
 export class ActiveChecks {
   readonly #parts: ActiveCheckParts;
-  readonly #settings: Settings;
+  readonly #settings: CheckSettings;
   readonly #probe: Probe;
   readonly #checked = new Map<LiveBackend, Checked>();
   readonly #stop: () => void;
@@ -74,18 +73,9 @@ export class ActiveChecks {
    */
   constructor(parts: ActiveCheckParts, options: HealthCheckOptions) {
     this.#parts = parts;
-    const check = typeof options.check === "string"
-      ? parseHealthCheck(options.check)
-      : options.check;
+    const { check, settings } = resolveHealthCheck(options);
     this.name = formatHealthCheck(check);
-    const { interval = 5_000, timeout = 2_000, rise = 2, fall = 3 } = options;
-    const { downInterval = Math.min(1_000, interval) } = options;
-    this.#settings = { interval, downInterval, timeout, rise, fall };
-    for (const [name, value] of Object.entries(this.#settings)) {
-      if (!(value > 0 && Number.isFinite(value))) {
-        throw new TypeError(`health check ${name} ${value}: a number above 0 is accepted`);
-      }
-    }
+    this.#settings = settings;
     this.#probe = makeProbe(check, parts);
     this.#stop = parts.onChange(() => this.#reconcile());
     this.#reconcile();
@@ -141,7 +131,7 @@ interface CheckedParts {
   readonly clock: Clock;
   readonly random: () => number;
   readonly probe: Probe;
-  readonly settings: Settings;
+  readonly settings: CheckSettings;
 }
 
 /** One backend, asked again and again. */

@@ -51,6 +51,29 @@ export interface HealthCheckOptions {
   readonly fall?: number;
 }
 
+/** When checks are made, with nothing left out. */
+export type CheckSettings = Required<Omit<HealthCheckOptions, "check">>;
+
+/**
+ * The check and its settings, defaults filled in.
+ *
+ * @throws {TypeError} When the check or an option is not valid.
+ */
+export function resolveHealthCheck(
+  options: HealthCheckOptions,
+): { readonly check: HealthCheck; readonly settings: CheckSettings } {
+  const check = typeof options.check === "string" ? parseHealthCheck(options.check) : options.check;
+  const { interval = 5_000, timeout = 2_000, rise = 2, fall = 3 } = options;
+  const { downInterval = Math.min(1_000, interval) } = options;
+  const settings = { interval, downInterval, timeout, rise, fall };
+  for (const [name, value] of Object.entries(settings)) {
+    if (!(value > 0 && Number.isFinite(value))) {
+      throw new TypeError(`health check ${name} ${value}: a number above 0 is accepted`);
+    }
+  }
+  return { check, settings };
+}
+
 /** The statuses that an HTTP check takes for good. */
 export const GOOD_STATUSES: readonly (readonly [from: number, to: number])[] = [[200, 399]];
 

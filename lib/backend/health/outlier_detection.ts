@@ -166,9 +166,10 @@ export class OutlierDetection implements Timed {
     else this.#clock.arm(this, next - now);
   }
 
-  /** Ends it. */
+  /** Readmits everybody, so that nothing is left to wait for. */
   close(): void {
-    for (const backend of [...this.#records.keys()]) this.remove(backend);
+    for (const backend of this.#records.keys()) backend.health.readmit();
+    this.#clock.disarm(this);
     this.#clock.unwatch(this);
   }
 }

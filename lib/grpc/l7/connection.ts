@@ -1,6 +1,7 @@
 /**
- * One client connection of a gRPC balancer. At layer 7 each of its streams goes its own way; at layer 4
- * all go to the backend that the first was given to.
+ * One HTTP/2 connection of a client. At layer 7 each of its streams goes its own way; at layer 4 all go to the
+ * backend that the first was given to. Where HTTP is balanced on the same port, the content type tells calls
+ * from other requests.
  *
  * @module
  */
@@ -8,6 +9,10 @@ import { formatHostPort } from "../../common/address.ts";
 import type { Duplex } from "../../common/duplex.ts";
 import type { Forwarding } from "../../http/forwarded.ts";
 import { H2Connection } from "../../http/h2/connection.ts";
+import { H2Code } from "../../http/h2/errors.ts";
+import { DEFAULT_H2_OPTIONS } from "../../http/h2/options.ts";
+import type { StreamListener } from "../../http/h2/stream.ts";
+import { H2Exchange, type H2Http, type H2Request } from "../../http/l7/h2_exchange.ts";
 import type { Served } from "../../mux/listener.ts";
 import { getLogger } from "../../observe/logger.ts";
 import { type Binding, GrpcCall } from "./call.ts";
@@ -15,10 +20,21 @@ import type { GrpcContext } from "./context.ts";
 
 /**
  * Calls of one client connection at a time. More than the 100 that are usual for web pages: all calls of
- * a client share a connection, and streams may stay open for days. What they hold is bounded by
- * the connection's window.
+ * a client share a connection, and streams may stay open for days.
  */
 const MAX_CALLS = 1000;
+/**
+ * Every call has its window, of what its backend does not take: with a smaller one for all, the calls that do not
+ * get on would stop those that could. So one connection holds 62.5 MiB at most, when all of its calls stall.
+ */
+const CONNECTION_WINDOW = MAX_CALLS * DEFAULT_H2_OPTIONS.streamWindow;
+/**
+ * Requests of one connection at a time that are translated to HTTP/1.1, until nothing is done for them any more;
+ * what is above that is refused with REFUSED_STREAM, so that it can be sent again. Each may hold buffers of
+ * its own, so this bounds what one connection holds to some 40 MiB when its client reads nothing of answers
+ * that are all large.
+ */
+const MAX_EXCHANGES = 250;
 
 const log = getLogger("grpc");
 
@@ -27,6 +43,8 @@ export class GrpcConnection implements Served {
   readonly #context: GrpcContext;
   readonly #duplex: Duplex;
   readonly #h2: H2Connection;
+  readonly #exchanges = new Set<H2Exchange>();
+  #idle: (() => void) | undefined;
 
   /** Takes a connection over. */
   constructor(duplex: Duplex, context: GrpcContext) {
@@ -44,11 +62,21 @@ export class GrpcConnection implements Served {
       role: "server",
       duplex,
       clock: context.clock,
-      options: { maxConcurrentStreams: MAX_CALLS, ...context.h2 },
+      options: {
+        maxConcurrentStreams: MAX_CALLS,
+        connectionWindow: CONNECTION_WINDOW,
+        ...context.h2,
+      },
       handler: {
-        onRequest: (stream, head, { endStream, refused }) =>
-          new GrpcCall(context, { stream, head, forwarding, endStream, refused, binding })
-            .fromClient,
+        onRequest: (stream, head, { endStream, refused }) => {
+          const { http } = context;
+          // `application/grpc` and its kin are calls; gRPC-Web is ordinary HTTP.
+          if (http !== undefined && !head.grpc) {
+            return this.#exchange(http, { stream, head, endStream, refused, carrier: duplex });
+          }
+          return new GrpcCall(context, { stream, head, forwarding, endStream, refused, binding })
+            .fromClient;
+        },
         onAbuse: (token) => {
           context.metrics.refused(token);
           log.warning("a client was cut off", { client: address, reason: token });
@@ -57,9 +85,26 @@ export class GrpcConnection implements Served {
     });
   }
 
+  #exchange(http: H2Http, request: H2Request): StreamListener {
+    const exchanges = this.#exchanges;
+    if (exchanges.size >= MAX_EXCHANGES) {
+      http.context.metrics.refused("too_many_streams");
+      request.stream.reset(H2Code.RefusedStream);
+      return IGNORE;
+    }
+    const exchange = new H2Exchange(http, request);
+    exchanges.add(exchange);
+    void exchange.finished.then(() => {
+      exchanges.delete(exchange);
+      if (exchanges.size === 0) this.#idle?.();
+    });
+    return exchange;
+  }
+
   async serve(): Promise<void> {
     const { metrics } = this.#context;
     await this.#h2.run();
+    if (this.#exchanges.size > 0) await new Promise<void>((resolve) => this.#idle = resolve);
     metrics.bytesReceived += this.#h2.bytesRead;
     metrics.bytesSent += this.#h2.bytesWritten;
     if (this.#h2.error !== undefined) {
@@ -78,3 +123,11 @@ export class GrpcConnection implements Served {
     this.#h2.abort();
   }
 }
+
+const IGNORE: StreamListener = {
+  onHead() {},
+  onData() {},
+  onTrailers() {},
+  onReset() {},
+  onSent() {},
+};

@@ -6,6 +6,7 @@
 import type { Clock } from "../../common/clock.ts";
 import type { ForwardedMode } from "../../http/forwarded.ts";
 import type { H2Connection, H2Options } from "../../http/h2/connection.ts";
+import type { H2Http } from "../../http/l7/h2_exchange.ts";
 import type { Planner } from "../../http/l7/plan.ts";
 import type { AccessLog } from "../../observe/access_log.ts";
 import type { ListenerMetrics } from "../../observe/metrics.ts";
@@ -27,6 +28,8 @@ export const CALLER_KEY = "lb-caller";
 export interface GrpcContext {
   /** The own services, if they are answered on this listener. */
   readonly services: OwnServices | undefined;
+  /** What serves requests that are no gRPC calls; without it they are proxied like calls. */
+  readonly http?: H2Http;
   /** Layer 4: whether all calls of a client connection go to one backend. */
   readonly bound: boolean;
   /** Finds the route and the pool of a call. */

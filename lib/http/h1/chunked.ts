@@ -231,3 +231,17 @@ export function encodeChunkSize(size: number, out: Uint8Array, at: number): numb
   out[at + digits + 1] = LF;
   return at + digits + 2;
 }
+
+/** What ends a chunked body that has no trailers: `0` CRLF CRLF. */
+export const BODY_END: Uint8Array = ascii("0\r\n\r\n");
+
+/** One chunk with `from[start..end)` as its data, which must not be empty. */
+export function encodeChunk(from: Uint8Array, start = 0, end: number = from.length): Uint8Array {
+  const size = end - start;
+  const chunk = new Uint8Array(MAX_CHUNK_SIZE_LINE + size + 2);
+  const data = encodeChunkSize(size, chunk, 0);
+  chunk.set(from.subarray(start, end), data);
+  chunk[data + size] = CR;
+  chunk[data + size + 1] = LF;
+  return chunk.subarray(0, data + size + 2);
+}

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { nextRequestId } from "../../common/request_id.ts";
 import type { CompiledChanges } from "../field_changes.ts";
 import { forwardedElement, type Forwarding } from "../forwarded.ts";
 import { ascii } from "./chars.ts";
@@ -14,14 +15,16 @@ import type { ByteWriter } from "./writer.ts";
 export interface RequestEncoding {
   /** What the backend is told of the client. */
   readonly forwarding: Forwarding;
-  /** `X-Request-Id` for a request that has none. */
-  readonly requestId: string;
+  /** `X-Request-Id` for a request that has none; a new one is made for it unless given. */
+  readonly requestId: string | undefined;
   /** Path and query, when they are not those of the request. */
   readonly target: string | undefined;
   /** Changes that the route asks for. */
   readonly changes: CompiledChanges | undefined;
   /** The name that we are known by in Via, or `undefined` to leave it out. */
   readonly via: string | undefined;
+  /** The version that Via gives, when the request was received by another one than its head says. */
+  readonly received?: string | undefined;
 }
 
 const HTTP11 = ascii(" HTTP/1.1\r\nHost: ");
@@ -90,10 +93,11 @@ export function encodeRequestHead(
   if (forwarding.mode !== "off") encodeForwarded(head, out, forwarding, changes);
   // A field of ours is not lost because the client names it in Connection.
   if (fields.has(Known.XRequestId) === 0 || head.nominated.includes(REQUEST_ID)) {
-    writeOwn(out, "X-Request-Id", encoding.requestId, changes);
+    writeRequestId(out, encoding.requestId, changes);
   }
   if (encoding.via !== undefined) {
-    writeOwn(out, "Via", `1.${head.minor} ${encoding.via}`, changes);
+    const version = encoding.received ?? `1.${head.minor}`;
+    writeOwn(out, "Via", `${version} ${encoding.via}`, changes);
   }
   if (changes !== undefined) {
     for (const [name, value] of changes.write) {
@@ -114,6 +118,18 @@ export function encodeRequestHead(
     out.number(framing.length);
     out.line();
   }
+  out.line();
+}
+
+function writeRequestId(
+  out: ByteWriter,
+  id: string | undefined,
+  changes: CompiledChanges | undefined,
+): void {
+  if (!mayWrite("X-Request-Id", changes)) return;
+  out.text("X-Request-Id: ");
+  if (id === undefined) out.bytes(nextRequestId());
+  else out.text(id);
   out.line();
 }
 

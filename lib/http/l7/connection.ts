@@ -11,7 +11,7 @@ import { type Duplex, writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode } from "../../common/errors.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { Served } from "../../mux/listener.ts";
-import type { Forwarding } from "../forwarded.ts";
+import type { Client, ForwardedMode, Forwarding } from "../forwarded.ts";
 import { INCOMPLETE, REFUSED } from "../h1/fields.ts";
 import { answerTo, encodeError } from "../problem.ts";
 import type { HttpContext } from "./context.ts";
@@ -29,16 +29,43 @@ const MAX_LINGER_MS = 10_000;
 const log = getLogger("http");
 
 /**
- * What the connection waits for, and so what a missed deadline means.
+ * What the connection waits for, and so what a missed deadline and a read that settles mean.
  *
  * - `idle`: the next request. Missing it closes the connection without a word.
  * - `head`: the rest of a head that has begun: 408.
  * - `exchange`: whatever the exchange waits for; it decides.
  * - `linger`: the client's end of a connection that we have ended.
+ * - `ended`: nothing any more.
  */
-type Phase = "idle" | "head" | "exchange" | "linger";
+type Phase = "idle" | "head" | "exchange" | "linger" | "ended";
 
-/** One client connection. */
+/** What backends are told of the client of a connection. */
+class ConnectionForwarding implements Forwarding {
+  readonly mode: ForwardedMode;
+  readonly client: Client;
+  readonly trusted: boolean;
+  readonly #duplex: Duplex;
+
+  constructor(duplex: Duplex, context: HttpContext, scheme: "http" | "https") {
+    const address = duplex.remote.hostname;
+    this.mode = context.forwarded;
+    this.client = { address, scheme };
+    this.trusted = this.mode !== "off" && context.isTrusted(address);
+    this.#duplex = duplex;
+  }
+
+  /** Asked for by requests without Host only, so it is not kept for every connection. */
+  get authority(): string {
+    const { hostname, port } = this.#duplex.local;
+    return formatHostPort(hostname, port);
+  }
+}
+
+/**
+ * One client connection. Between requests no function of it is suspended: the pending read calls
+ * {@linkcode HttpConnection.onReadSettled}, which goes on in the same turn. Suspended functions would take
+ * half a KiB each for every idle connection, and time for every request.
+ */
 export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   /** The socket. */
   readonly duplex: Duplex;
@@ -54,7 +81,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   #phase: Phase = "idle";
   #exchange: Exchange | undefined;
   #draining = false;
-  #refusal: Promise<void> | undefined;
+  #resolve: (() => void) | undefined;
 
   /** Takes a connection over; {@linkcode serve} does the work. */
   constructor(
@@ -67,13 +94,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.context = context;
     this.scratch = scratch;
     this.reader = new ByteReader(duplex, IDLE_BUFFER);
-    const address = duplex.remote.hostname;
-    this.forwarding = {
-      mode: context.forwarded,
-      client: { address, scheme },
-      trusted: context.forwarded !== "off" && context.isTrusted(address),
-      authority: formatHostPort(duplex.local.hostname, duplex.local.port),
-    };
+    this.forwarding = new ConnectionForwarding(duplex, context, scheme);
   }
 
   /** Whether the connection ends with the exchange that is under way. */
@@ -82,31 +103,34 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   }
 
   /** Answers requests until either side ends the connection. Never rejects. */
-  async serve(): Promise<void> {
-    const { clock } = this.context;
-    clock.watch(this);
-    try {
-      for (;;) {
-        if (!await this.#serveNext()) break;
-        if (this.#draining) break;
-        this.reader.shrink();
-      }
-    } catch (error) {
-      log.error("a connection failed", { error: describeError(error) });
-    } finally {
-      clock.unwatch(this);
-      this.duplex.close();
-      this.context.metrics.bytesReceived += this.reader.bytesRead;
-    }
+  serve(): Promise<void> {
+    this.context.clock.watch(this);
+    this.reader.watcher = this;
+    const ended = new Promise<void>((resolve) => this.#resolve = resolve);
+    this.#awaitRequest();
+    return ended;
   }
 
-  // Apart from the loop, whose frame would hold the last exchange for as long as the connection is idle.
-  #answer(end: number): Promise<boolean> {
-    const headBytes = end - this.reader.start;
-    this.reader.start = end;
-    this.#phase = "exchange";
-    this.#exchange = new Exchange(this, headBytes);
-    return this.#exchange.run();
+  /** Answers a request whose head was judged elsewhere, and refused. Never rejects. */
+  refuse(code: ErrorCode, detail: string): Promise<void> {
+    this.context.clock.watch(this);
+    return this.#refuse(code, detail);
+  }
+
+  #end(): void {
+    this.#phase = "ended";
+    this.context.clock.unwatch(this);
+    this.duplex.close();
+    if (this.context.carrier === undefined) {
+      this.context.metrics.bytesReceived += this.reader.bytesRead;
+    }
+    this.#resolve?.();
+  }
+
+  /** A fault of our own: this connection ends, others go on. */
+  #fail(error: unknown): void {
+    log.error("a connection failed", { error: describeError(error) });
+    this.#end();
   }
 
   /** Ends the connection as soon as no request is under way. */
@@ -126,42 +150,68 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.context.clock.arm(this, delay);
   }
 
-  /** Waits for the next request and answers it; whether another one may follow. */
-  async #serveNext(): Promise<boolean> {
-    const { reader, context, scratch } = this;
-    const { timeouts, limits } = context;
+  #awaitRequest(): void {
+    const { reader, context: { timeouts } } = this;
     this.#phase = "idle";
     this.arm(reader.bytesRead === 0 ? timeouts.requestHead : timeouts.idle);
-    for (;;) {
-      if (reader.available > 0) {
-        if (this.#phase === "idle") {
-          this.#phase = "head";
-          this.arm(timeouts.requestHead);
-        }
-        const end = scratch.request.parse(reader.buffer, reader.start, reader.end);
-        if (end === REFUSED) {
-          await this.#refuse(scratch.request.error, scratch.request.detail);
-          return false;
-        }
-        // In the turn in which the head was parsed: in the next one, it may be that of another connection.
-        if (end !== INCOMPLETE) {
-          const keep = await this.#answer(end);
-          this.#exchange = undefined;
-          return keep;
-        }
-        // Room for leading empty lines; the parser keeps to the limits.
-        if (reader.full) reader.grow(Math.min(reader.buffer.length * 4, limits.maxHead + 64));
-      } else if (this.#draining) return false;
-      const more = await reader.fill();
-      if (this.#refusal !== undefined) {
-        await this.#refusal;
-        return false;
-      }
-      if (!more) return false;
+    this.#advance();
+  }
+
+  /** Goes on with what has been read. */
+  #advance(): void {
+    try {
+      this.#answerOrRead();
+    } catch (error) {
+      this.#fail(error);
     }
   }
 
+  #answerOrRead(): void {
+    const { reader, context: { timeouts, limits }, scratch: { request } } = this;
+    if (reader.available > 0) {
+      if (this.#phase === "idle") {
+        this.#phase = "head";
+        this.arm(timeouts.requestHead);
+      }
+      const end = request.parse(reader.buffer, reader.start, reader.end);
+      // In the turn in which the head was parsed: in the next one, it may be that of another connection.
+      if (end === REFUSED) return void this.#refuse(request.error, request.detail);
+      if (end !== INCOMPLETE) return this.#answer(end);
+      // Room for leading empty lines; the parser keeps to the limits.
+      if (reader.full) reader.grow(Math.min(reader.buffer.length * 4, limits.maxHead + 64));
+    } else if (this.#draining) return this.#end();
+    if (reader.ended === undefined) void reader.fill();
+    else this.#end();
+  }
+
+  /** Answers the request whose head has just been parsed. */
+  #answer(end: number): void {
+    const { reader } = this;
+    const headBytes = end - reader.start;
+    reader.start = end;
+    this.#phase = "exchange";
+    this.#exchange = new Exchange(this, headBytes);
+    void this.#exchange.run();
+  }
+
+  onAnswered(keep: boolean): void {
+    this.#exchange = undefined;
+    if (!keep || this.#draining) return this.#end();
+    this.reader.shrink();
+    this.#awaitRequest();
+  }
+
+  /** Answers what was refused, and ends the connection. */
   async #refuse(code: ErrorCode, detail: string): Promise<void> {
+    try {
+      await this.#answerRefused(code, detail);
+      this.#end();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #answerRefused(code: ErrorCode, detail: string): Promise<void> {
     const { metrics } = this.context;
     metrics.refused(code);
     log.debug("a request was refused", { code, detail, client: this.duplex.remote.hostname });
@@ -180,7 +230,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
       client: this.duplex.remote.hostname,
       method: "",
       target: "",
-      protocol: "HTTP/1.1",
+      protocol: this.context.carrier === "h2" ? "HTTP/2.0" : "HTTP/1.1",
       status: answerTo(code).status,
       bytesIn: this.reader.available,
       bytesOut,
@@ -208,7 +258,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     try {
       if (answer !== undefined) {
         await writeAll(duplex, answer);
-        this.context.metrics.bytesSent += answer.length;
+        if (this.context.carrier === undefined) this.context.metrics.bytesSent += answer.length;
       }
       await duplex.closeWrite();
     } catch {
@@ -232,8 +282,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
         this.duplex.close();
         break;
       case "head":
-        // The read of the head stays pending; whoever waits for it goes on to wait for this.
-        this.#refusal = this.#refuse("request_timeout", "the head did not arrive in time");
+        void this.#refuse("request_timeout", "the head did not arrive in time");
         break;
       case "exchange":
         this.#exchange?.onDeadline();
@@ -242,7 +291,9 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   }
 
   onReadSettled(): void {
-    // Only failures matter here: the end of the client's side is no cancellation (RFC 9112, section 9.6).
-    if (this.reader.ended?.type === "error") this.#exchange?.abort();
+    if (this.#phase === "exchange") {
+      // Only failures matter here: the end of the client's side is no cancellation (RFC 9112, section 9.6).
+      if (this.reader.ended?.type === "error") this.#exchange?.abort();
+    } else if (this.#phase === "idle" || this.#phase === "head") this.#advance();
   }
 }

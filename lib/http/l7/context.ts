@@ -23,6 +23,8 @@ export interface HttpTimeouts {
   readonly response: number;
   /** How long a tunnel (WebSocket and the like) may be silent. Default 3,600,000. */
   readonly tunnelIdle: number;
+  /** How long a tunnel may be silent once one side has ended it. Default 60,000. */
+  readonly halfClosed: number;
   /** How long a backend may take to send `100 Continue` before the body is sent anyway. Default 1,000. */
   readonly expectContinue: number;
 }
@@ -34,6 +36,7 @@ export const DEFAULT_HTTP_TIMEOUTS: HttpTimeouts = {
   bodyStall: 60_000,
   response: 60_000,
   tunnelIdle: 3_600_000,
+  halfClosed: 60_000,
   expectContinue: 1_000,
 };
 
@@ -65,6 +68,11 @@ export interface HttpContext {
   readonly maxAttempts: number;
   /** Management, if it is answered on this listener. */
   readonly local: LocalHandler | undefined;
+  /**
+   * What carries the connections, if it is not a socket: each is one stream of an HTTP/2 connection, which counts
+   * all bytes itself.
+   */
+  readonly carrier?: "h2";
   /** End every connection after its first response. */
   readonly closeAfterFirst?: boolean;
   /** Counters of this listener. */

@@ -12,8 +12,8 @@ import { ByteReader } from "../../common/byte_reader.ts";
 import { type Duplex, type PeerAddress, writeAll } from "../../common/duplex.ts";
 import { makeMemoryPair } from "../../common/memory_duplex.ts";
 import { problemBody } from "../problem.ts";
-import { ascii, latin1 } from "../h1/chars.ts";
-import { encodeChunkSize, MAX_CHUNK_SIZE_LINE } from "../h1/chunked.ts";
+import { latin1 } from "../h1/chars.ts";
+import { BODY_END, encodeChunk } from "../h1/chunked.ts";
 import { INCOMPLETE, Known, REFUSED } from "../h1/fields.ts";
 import { ResponseHead } from "../h1/response.ts";
 import { ByteWriter } from "../h1/writer.ts";
@@ -117,18 +117,7 @@ async function send(request: Request, to: Duplex): Promise<void> {
     if (length !== null) await writeAll(to, chunk);
     else if (chunk.length > 0) await writeAll(to, encodeChunk(chunk));
   }
-  if (length === null) await writeAll(to, END);
-}
-
-const END = ascii("0\r\n\r\n");
-
-function encodeChunk(data: Uint8Array): Uint8Array {
-  const chunk = new Uint8Array(MAX_CHUNK_SIZE_LINE + data.length + 2);
-  const start = encodeChunkSize(data.length, chunk, 0);
-  chunk.set(data, start);
-  chunk[start + data.length] = 0x0d;
-  chunk[start + data.length + 1] = 0x0a;
-  return chunk.subarray(0, start + data.length + 2);
+  if (length === null) await writeAll(to, BODY_END);
 }
 
 async function receive(
