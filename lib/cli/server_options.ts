@@ -8,17 +8,21 @@ import { parseListenAddress } from "../common/address.ts";
 import { parseTokenFile } from "../control/access.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "../http/l7/context.ts";
+import { MIN_UPSTREAM_KEEPALIVE } from "../load_balancer/h2_options.ts";
 import {
   DEFAULT_CALLER_PORT,
+  DEFAULT_KEEPALIVE,
   DEFAULT_MAX_ATTEMPTS,
   DEFAULT_POOL,
   DEFAULT_SHUTDOWN,
+  type Keepalive,
   type Limits,
   type LoadBalancerOptions,
   type ManagementOptions,
   type Timeouts,
 } from "../load_balancer/options.ts";
 import { strategies, type StrategyName } from "../strategy/registry.ts";
+import { healthOptions, toHealthOptions } from "./health_options.ts";
 import {
   flag,
   inSection,
@@ -57,8 +61,8 @@ export const balanceOptions = {
   ),
   backend: many(
     "ADDR[,weight=N]",
-    "a backend: host:port, http://…, https://… or unix:/path; there may be none, they can be added " +
-      "at run time",
+    "a backend: host:port, http://…, https://…, unix:/path, or dns:name:port or srv:name for all " +
+      "addresses of a name; there may be none, they can be added at run time",
     parseBackend,
   ),
   strategy: oneOf(
@@ -71,6 +75,7 @@ export const balanceOptions = {
     "certificates in PEM that https backends may have, beside those of well-known authorities",
     (text) => text,
   ),
+  ...healthOptions,
 };
 
 /** Management and the admin listener. */
@@ -144,6 +149,10 @@ export const commonTimeouts = inSection(TIMEOUTS, {
     "silence in a tunnel, or in a connection at layer 4",
     DEFAULT_HTTP_TIMEOUTS.tunnelIdle,
   ),
+  "half-closed-timeout": duration(
+    "silence there once one side has ended",
+    DEFAULT_HTTP_TIMEOUTS.halfClosed,
+  ),
   "shutdown-timeout": duration("finishing what is under way after SIGTERM", DEFAULT_SHUTDOWN, 0),
 });
 
@@ -180,6 +189,59 @@ export const exchangeTimeouts = inSection(TIMEOUTS, {
   "pool-wait-timeout": duration(
     "a request waiting for a free connection to its backend",
     DEFAULT_POOL.waitTimeout,
+  ),
+});
+
+/** Times of pooled connections to backends. */
+export const poolTimeouts = {
+  "upstream-idle-timeout": exchangeTimeouts["upstream-idle-timeout"],
+  "pool-wait-timeout": exchangeTimeouts["pool-wait-timeout"],
+};
+
+const OFF = "off";
+
+/** A duration, or `off` for none. */
+function durationOrOff(help: string, fallback: number, min?: number) {
+  const named = fallback === Infinity ? OFF : formatDuration(fallback);
+  return one("TIME", `${help}, or ${OFF} (default ${named})`, (text) => {
+    if (text === OFF) return Infinity;
+    const time = parseDuration(text);
+    if (min === undefined || time >= min) return time;
+    throw new TypeError(
+      `${text} is too short; accepted is ${formatDuration(min)} or more, or ${OFF}`,
+    );
+  });
+}
+
+/** Times of HTTP/2 connections. */
+export const h2Timeouts = inSection(TIMEOUTS, {
+  "keepalive-time": durationOrOff(
+    "silence of a client with calls under way before it is asked with a PING",
+    DEFAULT_KEEPALIVE.time,
+  ),
+  "upstream-keepalive-time": durationOrOff(
+    "the same for backends, which may refuse more than they allow, often once in 5m",
+    DEFAULT_KEEPALIVE.upstreamTime,
+    MIN_UPSTREAM_KEEPALIVE,
+  ),
+  "keepalive-timeout": duration(
+    "either not answering such a PING before its connection is closed",
+    DEFAULT_KEEPALIVE.timeout,
+  ),
+  "keepalive-without-calls": flag("send such PINGs where no call is under way too"),
+  "min-ping-interval": duration(
+    "between two PINGs of a client to which nothing is sent; the third that comes too early " +
+      "ends its connection",
+    DEFAULT_KEEPALIVE.minPingInterval,
+    0,
+  ),
+  "max-connection-age": durationOrOff(
+    "a client connection before it is asked to go, a tenth more or less at random",
+    Infinity,
+  ),
+  "max-connection-age-grace": durationOrOff(
+    "calls going on then before they are cut",
+    Infinity,
   ),
 });
 
@@ -231,6 +293,14 @@ export const exchangeLimits = inSection("Limits", {
   ),
 });
 
+/** Limits of calls. */
+export const callLimits = {
+  "max-upstream-connections": exchangeLimits["max-upstream-connections"],
+  "max-waiting": exchangeLimits["max-waiting"],
+  "max-head-size": exchangeLimits["max-head-size"],
+  "max-fields": exchangeLimits["max-fields"],
+};
+
 const everyOption = {
   ...balanceOptions,
   ...adminOptions,
@@ -240,6 +310,7 @@ const everyOption = {
   ...commonTimeouts,
   ...requestTimeouts,
   ...exchangeTimeouts,
+  ...h2Timeouts,
   ...commonLimits,
   ...exchangeLimits,
 };
@@ -258,6 +329,8 @@ export function toLoadBalancerOptions(values: ServerValues): LoadBalancerOptions
     strategy: values.strategy,
     caCerts: values["ca-file"]?.map(readCertificates),
     timeouts: toTimeouts(values),
+    keepalive: toKeepalive(values),
+    ...toHealthOptions(values),
     limits: toLimits(values),
     management: toManagement(values),
   });
@@ -283,9 +356,22 @@ function toTimeouts(values: ServerValues): Timeouts {
     response: values["response-timeout"],
     expectContinue: values["expect-continue-timeout"],
     tunnelIdle: values["tunnel-idle-timeout"],
+    halfClosed: values["half-closed-timeout"],
     upstreamIdle: values["upstream-idle-timeout"],
     poolWait: values["pool-wait-timeout"],
+    maxConnectionAge: values["max-connection-age"],
+    maxConnectionAgeGrace: values["max-connection-age-grace"],
     shutdown: values["shutdown-timeout"],
+  });
+}
+
+function toKeepalive(values: ServerValues): Keepalive {
+  return defined<Keepalive>({
+    time: values["keepalive-time"],
+    upstreamTime: values["upstream-keepalive-time"],
+    timeout: values["keepalive-timeout"],
+    withoutCalls: values["keepalive-without-calls"],
+    minPingInterval: values["min-ping-interval"],
   });
 }
 

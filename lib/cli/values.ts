@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isDnsName, parseDnsName } from "../backend/discovery/resolver.ts";
 import type { Backend } from "../backend/backend.ts";
 import { MAX_WEIGHT } from "../backend/registry.ts";
 import { parseAddress, parseListenAddress } from "../common/address.ts";
@@ -74,6 +75,20 @@ export function parseWhole(text: string, min: number, max: number): number {
   return number;
 }
 
+/** Parses a share as `50%`. */
+export function parsePercent(text: string): number {
+  const [, digits] = /^(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? [];
+  if (digits === undefined || Number(digits) > 100) {
+    refuse("share", text, "a percentage from 0% to 100%, such as 25%");
+  }
+  return Number(digits) / 100;
+}
+
+/** A share as {@linkcode parsePercent} takes it. */
+export function formatPercent(share: number): string {
+  return `${Number((share * 100).toFixed(2))}%`;
+}
+
 /** Parses a count of at least 1. */
 export function parseCount(text: string): number {
   return parseWhole(text, 1, 10_000_000);
@@ -104,7 +119,8 @@ export function checkAddress(text: string): string {
 /** Parses `ADDR` or `ADDR,weight=N`. */
 export function parseBackend(text: string): Backend {
   const [addr = "", ...settings] = text.split(",");
-  checkAddress(addr);
+  if (isDnsName(addr)) parseDnsName(addr);
+  else checkAddress(addr);
   if (settings.length === 0) return { addr };
   const [, weight] = /^weight=(.*)$/.exec(settings.join(",")) ?? [];
   if (weight === undefined) {

@@ -344,6 +344,23 @@ function describeGauges(management: Management): GaugeFamily[] {
         value: in_flight,
       })),
     },
+    {
+      name: "lb_backend_healthy",
+      help: "1 when a backend is fit to be picked, 0 when its checks fail or it is ejected.",
+      samples: backends.map(({ id, health }) => ({
+        labels: { backend: id },
+        value: health.state === "healthy" ? 1 : 0,
+      })),
+    },
+    {
+      name: "lb_backend_ejections_total",
+      help: "How often a backend was ejected.",
+      type: "counter",
+      samples: backends.map(({ id, health }) => ({
+        labels: { backend: id },
+        value: health.ejections,
+      })),
+    },
     { name: "lb_routes", help: "Routes.", samples: [{ value: management.routeCount }] },
     ...describeReflection(management, backends),
   ];

@@ -37,6 +37,11 @@ export interface BackendMessage {
   readonly in_flight: number;
   readonly routes: readonly string[];
   readonly discovery?: { readonly known: boolean; readonly services: number };
+  readonly health: {
+    readonly state: "HEALTHY" | "FAILING" | "EJECTED";
+    readonly reason: string;
+    readonly ejections: number;
+  };
 }
 
 /** `lb.Route` */
@@ -107,7 +112,7 @@ export function parseAddL7(message: WireAddL7): AddL7Request {
 
 /** A backend as it is sent. */
 export function encodeBackend(info: BackendInfo): BackendMessage {
-  const { id, addr, state, weight, in_flight, routes, discovery } = info;
+  const { id, addr, state, weight, in_flight, routes, discovery, health } = info;
   return {
     id,
     addr,
@@ -115,6 +120,11 @@ export function encodeBackend(info: BackendInfo): BackendMessage {
     ...(weight === null ? {} : { weight }),
     in_flight,
     routes,
+    health: {
+      state: health.state.toUpperCase() as BackendMessage["health"]["state"],
+      reason: health.reason ?? "",
+      ejections: health.ejections,
+    },
     ...(discovery === undefined ? {} : {
       discovery: { known: discovery.state === "known", services: discovery.services },
     }),

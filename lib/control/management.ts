@@ -350,6 +350,7 @@ export class Management {
     const registry = this.#registries.of(backend);
     const member = registry.pool.get(backend);
     const services = registry.servicesOf(backend);
+    const { health } = backend;
     return {
       id: backend.id,
       addr: backend.addr,
@@ -361,6 +362,11 @@ export class Management {
       connections: {
         idle: backend.http.idle + backend.h2.idle,
         active: backend.http.active + backend.h2.active,
+      },
+      health: {
+        state: health.state.type,
+        ...(health.state.type === "healthy" ? {} : { reason: health.state.reason }),
+        ejections: health.ejections,
       },
       ...(registry.isDiscovered(backend)
         ? {

@@ -74,6 +74,15 @@ export interface BackendInfo {
     /** Those that carry any or are being opened. */
     readonly active: number;
   };
+  /** Whether it is fit to be picked. */
+  readonly health: {
+    /** `failing`: its health checks fail; `ejected`: too many requests to it have failed. */
+    readonly state: "healthy" | "failing" | "ejected";
+    /** Why it is not healthy, for people; absent when it is. */
+    readonly reason?: string;
+    /** How often it was ejected. */
+    readonly ejections: number;
+  };
   /** What is known of its services; absent unless they are to be discovered. */
   readonly discovery?: {
     /** Whether its reflection has ever been read: until then it gets calls of services that nobody lists. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isDnsName } from "../backend/discovery/resolver.ts";
 import { type Address, formatAddress, parseAddress, type Scheme } from "../common/address.ts";
 import type { Route, RouteMatch } from "../route/route.ts";
 
@@ -84,6 +85,8 @@ function hasConditions(match: RouteMatch): boolean {
  * @throws {TypeError} that says so, or when the address is not valid.
  */
 export function checkProtocol(addr: string, protocol: Protocol): void {
+  // A name that is followed says nothing of a protocol.
+  if (isDnsName(addr)) return;
   const address = parseAddress(addr);
   const named = protocolOfAddress(address);
   if (named === undefined || named === protocol) return;

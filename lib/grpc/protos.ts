@@ -174,6 +174,25 @@ message Backend {
   repeated string routes = 6;
   // What is known of its services; absent unless they are to be discovered.
   Discovery discovery = 7;
+  // Whether it is fit to be picked.
+  Health health = 8;
+}
+
+message Health {
+  enum State {
+    STATE_UNSPECIFIED = 0;
+    // Nothing speaks against it.
+    HEALTHY = 1;
+    // Its health checks fail.
+    FAILING = 2;
+    // Too many requests to it have failed; it is tried again after a while.
+    EJECTED = 3;
+  }
+  State state = 1;
+  // Why it is not healthy, for people; empty when it is.
+  string reason = 2;
+  // How often it was ejected.
+  uint32 ejections = 3;
 }
 
 message Discovery {

@@ -39,6 +39,7 @@ Deno.test("adding a backend at layer 4 puts it into the default pool", () => {
     pool: true,
     routes: [],
     connections: { idle: 0, active: 0 },
+    health: { state: "healthy", ejections: 0 },
   }]);
   assertEquals(registry.pool.pick()?.id, added.id);
 });

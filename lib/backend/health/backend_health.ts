@@ -32,6 +32,8 @@ export class BackendHealth {
   #ejected: Extract<HealthState, { type: "ejected" }> | undefined;
   #state: HealthState = HEALTHY;
   #warmSince = -Infinity;
+  /** How often it was ejected. */
+  ejections = 0;
 
   /**
    * Healthy, with its whole share.
@@ -88,6 +90,7 @@ export class BackendHealth {
 
   /** It is not to be picked before `until`. */
   eject(reason: string, until: number): void {
+    this.ejections++;
     this.#ejected = { type: "ejected", reason, until };
     this.#settle();
   }
