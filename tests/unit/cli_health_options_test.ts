@@ -59,9 +59,9 @@ Deno.test("ejection can be tuned and switched off", () => {
   assertEquals(
     parse(
       ...["--ejection-failures", "0", "--ejection-share", "80%", "--ejection-time", "1m"],
-      ...["--max-ejected", "33.3%"],
+      ...["--max-ejected", "12.5%"],
     ).outlierDetection,
-    { consecutiveFailures: 0, failureShare: 0.8, ejectionTime: 60_000, maxEjected: 0.333 },
+    { consecutiveFailures: 0, failureShare: 0.8, ejectionTime: 60_000, maxEjected: 0.125 },
   );
 });
 
