@@ -36,6 +36,17 @@ export interface UnixAddress {
 /** Where a backend or a listener is. */
 export type Address = TcpAddress | UnixAddress;
 
+/** A listening socket that the process was given when it was started. */
+export interface InheritedAddress {
+  /** A descriptor, whatever it is bound to. */
+  readonly transport: "fd";
+  /** Its number, 3 or more. */
+  readonly fd: number;
+}
+
+/** Where a listener is, or what it listens on. */
+export type ListenAddress = Address | InheritedAddress;
+
 /** What {@linkcode parseAddress} may be told. */
 export interface ParseAddressOptions {
   /** The port, 1 to 65535, of an address that has none and whose scheme implies none. */
@@ -53,7 +64,7 @@ const SCHEME_PORTS: ReadonlyMap<string, number | undefined> = new Map([
 
 const ACCEPTED_ADDRESS =
   "host:port, http://host[:port] (or https, grpc, grpcs), tcp://host:port or unix:/path, IPv6 in brackets";
-const ACCEPTED_LISTEN_ADDRESS = ":port, host:port or unix:/path, IPv6 in brackets";
+const ACCEPTED_LISTEN_ADDRESS = ":port, host:port, unix:/path or fd:N, IPv6 in brackets";
 
 /**
  * All IPv4 interfaces. `::` would serve IPv6 too on most Linux machines, but it serves only IPv6 on
@@ -119,15 +130,17 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
 
 /**
  * Parses where to listen: as {@linkcode parseAddress} without a scheme, and also `:port` for all IPv4
- * interfaces (`[::]:port` adds IPv6 where the system binds both). Port 0 lets the system choose.
+ * interfaces (`[::]:port` adds IPv6 where the system binds both). Port 0 lets the system choose. `fd:N` is a
+ * listening socket that the process has inherited.
  *
  * @throws {TypeError} if it is none of these.
  */
-export function parseListenAddress(text: string): Address {
+export function parseListenAddress(text: string): ListenAddress {
   const refuse = refusal("listen address", text, ACCEPTED_LISTEN_ADDRESS);
   checkText(text, refuse);
   const unix = parseUnix(text, refuse);
   if (unix !== undefined) return unix;
+  if (text.startsWith("fd:")) return parseInherited(text.slice("fd:".length), refuse);
 
   if (text.includes("://")) refuse("a listener takes no scheme");
   const { host, port } = splitAuthority(text, refuse);
@@ -141,8 +154,9 @@ export function parseListenAddress(text: string): Address {
 }
 
 /** The normal text of an address, which parses to the same address; the port is always there. */
-export function formatAddress(address: Address): string {
+export function formatAddress(address: ListenAddress): string {
   if (address.transport === "unix") return `unix:${address.path}`;
+  if (address.transport === "fd") return `fd:${address.fd}`;
   const hostPort = formatHostPort(address.host, address.port);
   return address.scheme === "" ? hostPort : `${address.scheme}://${hostPort}`;
 }
@@ -205,6 +219,15 @@ function parseUnix(text: string, refuse: Refuse): UnixAddress | undefined {
     refuse(`the path has ${bytes} bytes, a socket's may have ${MAX_UNIX_PATH}`);
   }
   return { transport: "unix", scheme: "", path: normal };
+}
+
+/** The first three descriptors are standard input, output and error; Linux has no more than 2^20 at a time by default. */
+function parseInherited(text: string, refuse: Refuse): InheritedAddress {
+  const fd = Number(text);
+  if (!/^[1-9]\d{0,6}$/.test(text) || fd < 3) {
+    return refuse(`the descriptor ${JSON.stringify(text)} is not a whole number from 3 on`);
+  }
+  return { transport: "fd", fd };
 }
 
 function splitScheme(text: string, refuse: Refuse): [scheme: Scheme, authority: string] {

@@ -55,7 +55,6 @@ export class ConnDuplex implements Duplex {
   readonly #conn: Deno.Conn;
   #closed = false;
   #remote: PeerAddress | undefined;
-  #local: PeerAddress | undefined;
 
   /** Takes the connection over. Nagle's algorithm is turned off where the transport has it. */
   constructor(conn: Deno.Conn) {
@@ -69,7 +68,7 @@ export class ConnDuplex implements Duplex {
   }
 
   get local(): PeerAddress {
-    return this.#local ??= peerAddress(this.#conn.localAddr);
+    return peerAddress(this.#conn.localAddr);
   }
 
   read(into: Uint8Array): Promise<number | null> {

@@ -14,6 +14,8 @@ export interface RelayMeter {
   received: number;
   /** Called after each write. */
   onProgress(): void;
+  /** Called once, when one direction has ended in order and the other goes on. */
+  onHalfClosed(): void;
 }
 
 /** How a relay ended. */
@@ -40,6 +42,12 @@ export async function relay(
   first?: Uint8Array,
 ): Promise<RelayEnd> {
   let end: RelayEnd = { type: "closed" };
+  let halfClosed = false;
+  const onEnd = () => {
+    if (halfClosed) return;
+    halfClosed = true;
+    meter.onHalfClosed();
+  };
   const fail = (cause: unknown) => {
     if (end.type === "closed") end = { type: "failed", cause };
     a.close();
@@ -49,11 +57,11 @@ export async function relay(
     pump(a, b, (count) => {
       meter.sent += count;
       meter.onProgress();
-    }, first).catch(fail),
+    }, first).then(onEnd).catch(fail),
     pump(b, a, (count) => {
       meter.received += count;
       meter.onProgress();
-    }).catch(fail),
+    }).then(onEnd).catch(fail),
   ]);
   a.close();
   b.close();

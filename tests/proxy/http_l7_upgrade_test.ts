@@ -126,6 +126,25 @@ testL7("a silent tunnel is closed after its time, one that is used is not", {}, 
   assertEquals([client.finished, backend.closedByProxy], [true, true]);
 });
 
+testL7("a tunnel of which one side has ended may be silent for less time", {}, async (lb) => {
+  for (const clientFirst of [true, false]) {
+    const { client, backend } = await open(lb);
+    const [first, second] = clientFirst ? [client, backend] : [backend, client];
+    await lb.time.advance(3_500_000);
+    await first.end();
+    assert(await second.ended());
+    for (let i = 0; i < 3; i++) {
+      await lb.time.advance(59_000);
+      void second.send("x");
+      assertEquals(await first.read(1), "x", "what is left of an answer has its time");
+    }
+    await lb.time.advance(59_999);
+    assertEquals([client.finished, backend.closedByProxy], [false, false]);
+    await lb.time.expire(1);
+    assertEquals([client.finished, backend.closedByProxy], [true, true]);
+  }
+});
+
 testL7("a backend may refuse, and the connection goes on", {}, async (lb) => {
   const client = lb.connect();
   const asking = client.ask(UPGRADE);

@@ -282,6 +282,40 @@ testL4("a relay in which nothing ever passes is closed after its time, too", {},
   assertEquals([client.finished, backend.closedByProxy], [true, true]);
 });
 
+testL4("a relay of which one side has ended may be silent for less time", {}, async (lb) => {
+  for (const clientFirst of [true, false]) {
+    const client = lb.connect();
+    const backend = await lb.accept();
+    const [first, second] = clientFirst ? [client, backend] : [backend, client];
+    // Nearly the whole time in which both may be silent has passed: it counts no more.
+    await lb.time.advance(4_900);
+    await first.end();
+    assert(await second.ended());
+    for (let i = 0; i < 3; i++) {
+      await lb.time.advance(1_900);
+      void second.send("x");
+      assertEquals(await first.read(1), "x", "what is left of an answer has its time");
+    }
+    await lb.time.advance(1_999);
+    assertEquals([client.finished, backend.closedByProxy], [false, false]);
+    await lb.time.expire(1);
+    assertEquals([client.finished, backend.closedByProxy], [true, true]);
+  }
+});
+
+testL4(
+  "the time of half a relay is never longer than that of a whole one",
+  { timeouts: { firstByte: 1_000, idle: 500, halfClosed: 60_000 } },
+  async (lb) => {
+    const client = lb.connect();
+    const backend = await lb.accept();
+    await client.end();
+    assert(await backend.ended());
+    await lb.time.expire(500);
+    assertEquals([client.finished, backend.closedByProxy], [true, true]);
+  },
+);
+
 testL4("a reset of either side ends both", {}, async (lb) => {
   const one = lb.connect();
   const first = await lb.accept();

@@ -105,7 +105,7 @@ export class L4 {
       caCerts: undefined,
       maxAttempts: options.maxAttempts ?? 3,
       clock,
-      timeouts: options.timeouts ?? { firstByte: 1_000, idle: 5_000 },
+      timeouts: options.timeouts ?? { firstByte: 1_000, idle: 5_000, halfClosed: 2_000 },
       metrics: this.metrics,
       accessLog: this.#accessLog,
       management: options.management,

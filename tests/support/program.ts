@@ -15,9 +15,13 @@ export interface Ended {
   readonly stderr: string;
 }
 
-function makeCommand(args: readonly string[], env: Record<string, string>): Deno.Command {
+function makeCommand(
+  args: readonly string[],
+  env: Record<string, string>,
+  script: string,
+): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-lock", "-A", "main.ts", ...args],
+    args: ["run", "--no-lock", "-A", script, ...args],
     cwd: PROJECT_ROOT,
     env: { NO_COLOR: "1", LB_ADMIN_TOKEN: "", ...env },
     stdin: "null",
@@ -35,17 +39,17 @@ export async function runProgram(
   return await program.ended();
 }
 
-/** The program, running. */
-export class Program implements AsyncDisposable {
+/** A program of whatever kind, running. */
+export class ChildProgram implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #output = { stdout: "", stderr: "" };
   readonly #drained: Promise<unknown>;
   #over = false;
   #wake: (() => void) | undefined;
 
-  /** Starts it. */
-  constructor(args: readonly string[], env: Record<string, string> = {}) {
-    this.#child = makeCommand(args, env).spawn();
+  /** Starts it; both of its outputs must be piped. */
+  constructor(command: Deno.Command) {
+    this.#child = command.spawn();
     this.#drained = Promise.all([this.#collect("stdout"), this.#collect("stderr")])
       .finally(() => {
         this.#over = true;
@@ -82,9 +86,9 @@ export class Program implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Waits for its end; it is killed when it takes too long. */
-  async ended(): Promise<Ended> {
-    const timer = setTimeout(() => this.signal("SIGKILL"), PATIENCE_MS);
+  /** Waits for its end; it is killed when it takes longer than `ms`. */
+  async ended(ms: number = PATIENCE_MS): Promise<Ended> {
+    const timer = setTimeout(() => this.signal("SIGKILL"), ms);
     const { code } = await this.#child.status;
     clearTimeout(timer);
     await this.#drained;
@@ -108,5 +112,21 @@ export class Program implements AsyncDisposable {
       }
     }
     await this.ended();
+  }
+}
+
+/** The program, running. */
+export class Program extends ChildProgram {
+  /**
+   * Starts it.
+   *
+   * @param script What is started instead of the program, for a test that needs one of its own.
+   */
+  constructor(
+    args: readonly string[],
+    env: Record<string, string> = {},
+    script = "main.ts",
+  ) {
+    super(makeCommand(args, env, script));
   }
 }

@@ -11,7 +11,11 @@ import {
   parseOptions,
   UsageError,
 } from "../../lib/cli/options.ts";
-import { listenAddresses, toLoadBalancerOptions } from "../../lib/cli/server_options.ts";
+import {
+  h2Timeouts,
+  listenAddresses,
+  toLoadBalancerOptions,
+} from "../../lib/cli/server_options.ts";
 import { suggest } from "../../lib/cli/suggest.ts";
 import { formatTable } from "../../lib/cli/table.ts";
 import {
@@ -302,6 +306,7 @@ Deno.test("every option of the server reaches the library", () => {
     "default-port": 81,
     "connect-timeout": 1,
     "tunnel-idle-timeout": 2,
+    "half-closed-timeout": 3,
     "shutdown-timeout": 0,
     "request-head-timeout": 4,
     "idle-timeout": 5,
@@ -310,6 +315,13 @@ Deno.test("every option of the server reaches the library", () => {
     "expect-continue-timeout": 8,
     "upstream-idle-timeout": 9,
     "pool-wait-timeout": 10,
+    "max-connection-age": 19,
+    "max-connection-age-grace": Infinity,
+    "keepalive-time": Infinity,
+    "upstream-keepalive-time": 20,
+    "keepalive-timeout": 21,
+    "keepalive-without-calls": true,
+    "min-ping-interval": 0,
     "max-connections": 11,
     "max-attempts": 12,
     "max-upstream-connections": 13,
@@ -330,9 +342,19 @@ Deno.test("every option of the server reaches the library", () => {
       response: 7,
       expectContinue: 8,
       tunnelIdle: 2,
+      halfClosed: 3,
       upstreamIdle: 9,
       poolWait: 10,
+      maxConnectionAge: 19,
+      maxConnectionAgeGrace: Infinity,
       shutdown: 0,
+    },
+    keepalive: {
+      time: Infinity,
+      upstreamTime: 20,
+      timeout: 21,
+      withoutCalls: true,
+      minPingInterval: 0,
     },
     limits: {
       maxConnections: 11,
@@ -348,6 +370,17 @@ Deno.test("every option of the server reaches the library", () => {
   });
   assertEquals(listenAddresses({}), [":8080"]);
   assertEquals(listenAddresses({ listen: [":1", ":2"] }), [":1", ":2"]);
+});
+
+Deno.test("a time that may be off says so, and what is too short for backends", () => {
+  const read = (name: keyof typeof h2Timeouts, text: string) =>
+    parseOptions(h2Timeouts, [`--${name}`, text]).values[name];
+  assertEquals(read("keepalive-time", "off"), Infinity);
+  assertEquals(read("max-connection-age", "30m"), 1_800_000);
+  assertEquals(read("upstream-keepalive-time", "10s"), 10_000);
+  assertEquals(read("min-ping-interval", "0s"), 0);
+  const refused = assertThrows(() => read("upstream-keepalive-time", "9s"), UsageError).message;
+  assertStringIncludes(refused, "9s is too short; accepted is 10s or more, or off");
 });
 
 Deno.test("files that cannot be used are refused by the option's name", async () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type ChangeSource, compileChanges } from "../../lib/http/field_changes.ts";
 import type { ForwardedMode } from "../../lib/http/forwarded.ts";
 import { encodeRequestHead, type RequestEncoding } from "../../lib/http/h1/encode_request.ts";
@@ -37,6 +37,20 @@ function encode(head: readonly string[], options: Options = {}): string[] {
 }
 
 const ID = "X-Request-Id: new-id";
+
+Deno.test("a request that nobody has named yet gets a name of its own, each another", () => {
+  const name = () =>
+    encode(["GET / HTTP/1.1", "Host: a"], { requestId: undefined })
+      .find((line) => line.startsWith("X-Request-Id: "))!;
+  const names = Array.from({ length: 20 }, name);
+  for (const line of names) assertMatch(line, /^X-Request-Id: [0-9a-f]{32}$/);
+  assertEquals(new Set(names).size, names.length);
+  const dropped = encode(["GET / HTTP/1.1", "Host: a"], {
+    requestId: undefined,
+    change: { remove: ["X-Request-ID"] },
+  });
+  assertEquals(dropped, ["GET / HTTP/1.1", "Host: a"], "unless a route takes it away");
+});
 
 Deno.test("a head is written anew: 1.1, Host first, fields in their order", () => {
   const lines = encode(["GET /a?b HTTP/1.1", "Accept: */*", "hOST: A.example:80", "X-b:c", "D:"]);

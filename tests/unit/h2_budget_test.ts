@@ -61,9 +61,9 @@ Deno.test("A5: 1000 frames may wait to be written", () => {
 
 Deno.test("A5: PING and SETTINGS have a burst of 100 each, then 10 each second", () => {
   const budget = new AbuseBudget();
-  assertEquals(countUntilRefused(() => budget.countPing(0)), [100, "ping_flood"]);
+  assertEquals(countUntilRefused(() => budget.countPing(0, 1)), [100, "ping_flood"]);
   assertEquals(countUntilRefused(() => budget.countSettings(0)), [100, "settings_flood"]);
-  assertEquals(countUntilRefused(() => budget.countPing(1000)), [10, "ping_flood"]);
+  assertEquals(countUntilRefused(() => budget.countPing(1000, 1)), [10, "ping_flood"]);
   assertEquals(countUntilRefused(() => budget.countSettings(1000)), [10, "settings_flood"]);
 });
 
@@ -71,11 +71,11 @@ Deno.test("a peer that measures the bandwidth with one PING for each DATA frame 
   const budget = new AbuseBudget();
   const exchange = () => {
     budget.countDataSent();
-    return budget.countPing(0);
+    return budget.countPing(0, 1);
   };
   assertEquals(countUntilRefused(exchange, 10_000)[1], "");
   for (let i = 0; i < 1000; i++) budget.countDataSent();
-  assertEquals(countUntilRefused(() => budget.countPing(0)), [100, "ping_flood"]);
+  assertEquals(countUntilRefused(() => budget.countPing(0, 1)), [100, "ping_flood"]);
 });
 
 Deno.test("A7: PRIORITY may come 100 times for each stream and the connection", () => {

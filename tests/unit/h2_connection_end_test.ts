@@ -29,6 +29,8 @@ Deno.test("a server drains in two steps: streams that were on their way are stil
   for (const call of peer.calls) call.answer();
   await peer.send();
   assertEquals([peer.received(1), peer.received(3)], [5, 5]);
+  assert(!peer.ended, "the client, which has been told, may be the first");
+  await peer.time.expire(1000);
   assert(peer.ended, "the connection ends with its last stream");
   await peer.close();
 });
@@ -46,7 +48,11 @@ Deno.test("a connection without streams that drains ends at once when the PING i
   const peer = await RawPeer.open();
   peer.connection.drain();
   await peer.send(frame(FrameType.Ping, 1, 0, new Uint8Array(8)));
-  assertEquals(lastIds(peer), [0x7fffffff, 0]);
+  assertEquals(lastIds(peer), [0x7fffffff], "the answer to another PING is none to this one");
+  const ping = peer.take(FrameType.Ping)[0]!;
+  await peer.send(frame(FrameType.Ping, 1, 0, ping.payload));
+  assertEquals(lastIds(peer), [0]);
+  await peer.time.expire(1000);
   assert(peer.ended);
   await peer.close();
   assert(peer.finished);
@@ -85,6 +91,7 @@ Deno.test("a client that gets GOAWAY as a server's peer still serves what it has
   peer.calls[0]!.answer();
   await peer.send();
   assertEquals(peer.received(1), 5);
+  await peer.time.expire(1000);
   assert(peer.ended);
   await peer.close();
 });
@@ -154,6 +161,8 @@ Deno.test("an idle connection drains and ends; one with a stream stays", async (
   await peer.send();
   await peer.time.expire(idleTimeout);
   assertEquals(lastIds(peer), [0x7fffffff]);
+  await peer.time.expire(1000);
+  assertEquals(lastIds(peer), [0x7fffffff, 1]);
   await peer.time.expire(1000);
   assert(peer.ended);
   await peer.close();

@@ -2,7 +2,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Decoder } from "../../lib/http/h2/hpack/decoder.ts";
-import { hostEnd, isAuthority, sameAuthority } from "../../lib/http/h2/authority.ts";
+import { hostEnd, isAuthority, sameAuthority } from "../../lib/http/authority.ts";
 import { checkTrailers } from "../../lib/http/h2/headers.ts";
 import { H2RequestHead, type HeadVerdict } from "../../lib/http/h2/request_head.ts";
 import { H2ResponseHead } from "../../lib/http/h2/response_head.ts";

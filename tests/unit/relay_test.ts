@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { bodyBuffers } from "../../lib/common/buffer_pool.ts";
 import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
-import { relay, type RelayEnd } from "../../lib/common/relay.ts";
+import { relay, type RelayEnd, type RelayMeter } from "../../lib/common/relay.ts";
 import { settle } from "../support/fake_clock.ts";
 import { type Faults, FaultyDuplex } from "../support/faulty_duplex.ts";
 import { bytesOf, Peer } from "../support/http_text.ts";
@@ -14,7 +14,7 @@ interface Joined {
   /** The ends that the relay holds. */
   readonly left: FaultyDuplex;
   readonly right: FaultyDuplex;
-  readonly meter: { sent: number; received: number; calls: number; onProgress(): void };
+  readonly meter: RelayMeter & { calls: number; halves: number };
   readonly end: Promise<RelayEnd>;
 }
 
@@ -25,8 +25,12 @@ function join(options: { faults?: Faults; first?: string } = {}): Joined {
     sent: 0,
     received: 0,
     calls: 0,
+    halves: 0,
     onProgress() {
       this.calls++;
+    },
+    onHalfClosed() {
+      this.halves++;
     },
   };
   const first = options.first === undefined ? undefined : bytesOf(options.first);
@@ -79,10 +83,14 @@ Deno.test("the end of one direction is passed on while the other goes on", async
     const joined = join();
     const [first, second] = swap ? [joined.b, joined.a] : [joined.a, joined.b];
     void first.send("request").then(() => first.end());
+    assertEquals(joined.meter.halves, 0);
     assertEquals(await second.rest(), "request");
+    await settle();
+    assertEquals(joined.meter.halves, 1, "it is told once");
     void second.send("an answer, much later").then(() => second.end());
     assertEquals(await first.rest(), "an answer, much later");
     assertEquals(await joined.end, { type: "closed" });
+    assertEquals(joined.meter.halves, 1, "it is told once");
     assertClosed(joined);
   }
 });

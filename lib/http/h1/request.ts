@@ -7,14 +7,17 @@
  * @module
  */
 import type { ErrorCode } from "../../common/errors.ts";
+import { isAuthority } from "../authority.ts";
 import type { RequestView } from "../message.ts";
-import { ascii, COLON, CR, decodeLatin1, HOST, LF, SP, TARGET, TOKEN } from "./chars.ts";
+import { ascii, CR, decodeLatin1, LF, SP, TARGET, TOKEN } from "./chars.ts";
+import { readConnection } from "./connection_field.ts";
 import { FieldTable, INCOMPLETE, Known, REFUSED } from "./fields.ts";
 import { type Framing, NO_BODY, parseContentLength, parseTransferEncoding } from "./framing.ts";
 import { DEFAULT_HEAD_LIMITS, type HeadLimits } from "./limits.ts";
 
 /** The longest method; longer ones are answered 501 (RFC 9110, section 15.6.2). */
 const MAX_METHOD = 32;
+const NONE: readonly string[] = [];
 const HTTP_NAME = ascii("HTTP/");
 /** `HTTP/1.1`, which follows the target and a space. */
 const VERSION_LENGTH = 8;
@@ -49,7 +52,7 @@ export class RequestHead implements RequestView {
   /** Whether the client offers to switch to another protocol that may be passed on. */
   upgrade = false;
   /** The tokens of Connection that name fields, in lower case; they end at this hop. */
-  nominated: readonly string[] = [];
+  nominated: readonly string[] = NONE;
 
   #methodStart = 0;
   #methodEnd = 0;
@@ -235,7 +238,7 @@ export class RequestHead implements RequestView {
 
   #checkConnection(): boolean {
     const { fields } = this;
-    this.nominated = [];
+    this.nominated = NONE;
     this.keepAlive = this.minor > 0;
     let upgrade = false;
     const options = readConnection(fields);
@@ -388,82 +391,4 @@ function absoluteAuthority(buffer: Uint8Array, start: number, end: number): numb
   const text = decodeLatin1(buffer, start, Math.min(end, start + 8)).toLowerCase();
   if (text.startsWith("http://")) return start + 7;
   return text === "https://" ? start + 8 : -1;
-}
-
-/**
- * Whether the bytes are a host that can exist, with an optional port up to 65535: a name of letters,
- * digits, `-`, `.` and `_`, or an IP literal in brackets. No user information (RFC 9110, section 4.2.4).
- */
-function isAuthority(buffer: Uint8Array, start: number, end: number): boolean {
-  let i = start;
-  if (buffer[i] === 0x5b && i < end) {
-    for (i++; i < end && buffer[i] !== 0x5d; i++) {
-      const byte = buffer[i]!;
-      const hex = (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x46) ||
-        (byte >= 0x61 && byte <= 0x66);
-      if (!hex && byte !== COLON && byte !== 0x2e) return false;
-    }
-    if (i >= end || i < start + 3) return false;
-    i++;
-  } else {
-    while (i < end && HOST[buffer[i]!] === 1) i++;
-    if (i === start) return false;
-  }
-  if (i === end) return true;
-  if (buffer[i] !== COLON) return false;
-  let port = 0;
-  for (i++; i < end; i++) {
-    const digit = buffer[i]! - 0x30;
-    if (digit < 0 || digit > 9) return false;
-    port = port * 10 + digit;
-    if (port > 65535) return false;
-  }
-  return true;
-}
-
-/** What the Connection field asks for. */
-export interface ConnectionOptions {
-  /** The connection ends with this message. */
-  readonly close: boolean;
-  /** The connection may stay open (HTTP/1.0). */
-  readonly keepAlive: boolean;
-  /** The Upgrade field counts. */
-  readonly upgrade: boolean;
-  /** Field names, in lower case, that end at this hop. */
-  readonly nominated: readonly string[];
-}
-
-/** Fields that a peer cannot have removed by naming them: routing and framing need them. */
-const NEVER_NOMINATED = new Set(["host", "content-length", "transfer-encoding"]);
-
-const KEEP_ALIVE = ascii("keep-alive");
-const KEEP_ALIVE_ONLY: ConnectionOptions = {
-  close: false,
-  keepAlive: true,
-  upgrade: false,
-  nominated: [],
-};
-
-/** What Connection asks for, `undefined` when it is absent. What most servers send is told by its bytes. */
-export function readConnection(fields: FieldTable): ConnectionOptions | undefined {
-  const index = fields.find(Known.Connection);
-  if (index < 0) return undefined;
-  if (fields.has(Known.Connection) === 1 && fields.isValue(index, KEEP_ALIVE)) {
-    return KEEP_ALIVE_ONLY;
-  }
-  return parseConnection(fields.joined(Known.Connection)!);
-}
-
-/** Parses the joined values of Connection (RFC 9110, section 7.6.1). */
-export function parseConnection(value: string): ConnectionOptions {
-  let close = false, keepAlive = false, upgrade = false;
-  const nominated: string[] = [];
-  for (const part of value.split(",")) {
-    const option = part.replace(/^[ \t]+|[ \t]+$/g, "").toLowerCase();
-    if (option === "close") close = true;
-    else if (option === "keep-alive") keepAlive = true;
-    else if (option === "upgrade") upgrade = true;
-    else if (option !== "" && !NEVER_NOMINATED.has(option)) nominated.push(option);
-  }
-  return { close, keepAlive, upgrade, nominated };
 }

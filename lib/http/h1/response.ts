@@ -4,11 +4,12 @@
  * @module
  */
 import { ascii, CR, FIELD_VALUE, LF, SP } from "./chars.ts";
+import { readConnection } from "./connection_field.ts";
 import { FieldTable, INCOMPLETE, Known, REFUSED } from "./fields.ts";
 import { type Framing, NO_BODY, parseContentLength, parseTransferEncoding } from "./framing.ts";
 import { DEFAULT_HEAD_LIMITS, type HeadLimits } from "./limits.ts";
-import { readConnection } from "./request.ts";
 
+const NONE: readonly string[] = [];
 const HTTP1 = ascii("HTTP/1.");
 const CLOSE: Framing = { type: "close" };
 const CHUNKED: Framing = { type: "chunked" };
@@ -34,7 +35,7 @@ export class ResponseHead {
   /** Whether `Connection: upgrade` and an Upgrade field are there, as a 101 must have. */
   upgrade = false;
   /** The tokens of Connection that name fields, in lower case; they end at this hop. */
-  nominated: readonly string[] = [];
+  nominated: readonly string[] = NONE;
   /** Where the reason phrase begins in the buffer. */
   reasonStart = 0;
   /** The index behind the reason phrase. */
@@ -105,7 +106,7 @@ export class ResponseHead {
 
   #interpret(noBody: boolean): boolean {
     const { fields } = this;
-    this.nominated = [];
+    this.nominated = NONE;
     this.upgrade = false;
     this.keepAlive = this.minor > 0;
     const options = readConnection(fields);

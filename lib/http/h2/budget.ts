@@ -26,6 +26,8 @@ export type AbuseToken =
   | "settings_flood"
   /** PING too often. */
   | "ping_flood"
+  /** Keepalive PINGs more often than allowed; the token is what gRPC clients look for (gRFC A8). */
+  | "too_many_pings"
   /** PRIORITY too often. */
   | "priority_flood"
   /** WINDOW_UPDATE far more often than we send data. */
@@ -53,6 +55,13 @@ export interface BudgetLimits {
   readonly priorityPerStream: number;
   /** WINDOW_UPDATE for each DATA frame that we sent. Default 10. */
   readonly windowUpdatesPerData: number;
+  /**
+   * Milliseconds between two PINGs unless HEADERS or DATA were sent in between. Default 0: any number, as far
+   * as `controlRate` goes.
+   */
+  readonly minPingInterval: number;
+  /** Whether that interval holds without streams too; else it is {@linkcode IDLE_PING_INTERVAL}. Default `true`. */
+  readonly permitIdlePings: boolean;
 }
 
 /** The limits of trusted implementations; see the module's tests. */
@@ -66,7 +75,14 @@ export const DEFAULT_BUDGET_LIMITS: BudgetLimits = {
   controlRate: 10,
   priorityPerStream: 100,
   windowUpdatesPerData: 10,
+  minPingInterval: 0,
+  permitIdlePings: true,
 };
+
+/** Milliseconds between two PINGs without streams where those are not permitted (gRFC A8: two hours). */
+export const IDLE_PING_INTERVAL = 7_200_000;
+/** PINGs before their time that are forgiven (gRFC A8). */
+const FORGIVEN_PINGS = 2;
 
 /** WINDOW_UPDATE frames that are always allowed. */
 const FREE_WINDOW_UPDATES = 5;
@@ -120,10 +136,13 @@ export class AbuseBudget {
   #priorities = 0;
   #unknown = 0;
   #windowUpdates = 0;
+  #lastPing = -Infinity;
+  #badPings = 0;
+  #sentSincePing = true;
 
-  /** Makes a full budget. */
-  constructor(limits: BudgetLimits = DEFAULT_BUDGET_LIMITS) {
-    this.#limits = limits;
+  /** Makes a full budget; limits that are not given have their default. */
+  constructor(given: Partial<BudgetLimits> = {}) {
+    const limits = this.#limits = { ...DEFAULT_BUDGET_LIMITS, ...given };
     this.#resets = new TokenBucket(limits.resetBurst, limits.resetRate);
     this.#pings = new TokenBucket(limits.controlBurst, limits.controlRate);
     this.#settings = new TokenBucket(limits.controlBurst, limits.controlRate);
@@ -137,7 +156,13 @@ export class AbuseBudget {
   /** We sent a DATA frame: it earns WINDOW_UPDATEs, and a PING, with which peers measure the bandwidth. */
   countDataSent(): void {
     this.#dataSent++;
+    this.#sentSincePing = true;
     this.#pings.refund();
+  }
+
+  /** We sent HEADERS: the peer's keepalive may begin anew. */
+  countHeadersSent(): void {
+    this.#sentSincePing = true;
   }
 
   /**
@@ -186,8 +211,19 @@ export class AbuseBudget {
     return this.#settings.take(now) ? undefined : "settings_flood";
   }
 
-  /** PING came that is no acknowledgement. */
-  countPing(now: number): AbuseToken | undefined {
+  /**
+   * PING came that is no acknowledgement, while `streams` were open. What is too often, and that the count begins
+   * anew whenever we send HEADERS or DATA, is as gRPC has it (gRFC A8, grpc/doc/keepalive.md).
+   */
+  countPing(now: number, streams: number): AbuseToken | undefined {
+    const { minPingInterval, permitIdlePings } = this.#limits;
+    const interval = streams > 0 || permitIdlePings ? minPingInterval : IDLE_PING_INTERVAL;
+    const early = now - this.#lastPing < interval;
+    this.#lastPing = now;
+    if (this.#sentSincePing) {
+      this.#sentSincePing = false;
+      this.#badPings = 0;
+    } else if (early && ++this.#badPings > FORGIVEN_PINGS) return "too_many_pings";
     return this.#pings.take(now) ? undefined : "ping_flood";
   }
 

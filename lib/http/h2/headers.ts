@@ -101,6 +101,11 @@ export function isGrpcType(list: FieldList, index: number): boolean {
   return next === end || AFTER_GRPC.has(list.bytes[next]!);
 }
 
+/** The same for a value as text. */
+export function isGrpcTypeText(value: string): boolean {
+  return /^application\/grpc(?:$|[+; \t])/i.test(value);
+}
+
 /**
  * Judges a trailer section: no pseudo-fields (RFC 9113, section 8.1), none of the connection, and none
  * that frame or route the message (RFC 9110, section 6.5.1 lets no trailer be merged that does).

@@ -6,10 +6,11 @@
 import type { ErrorCode } from "../../common/errors.ts";
 import { ascii, decodeLatin1, TARGET, TOKEN } from "../h1/chars.ts";
 import type { RequestView } from "../message.ts";
-import { hostEnd, isAuthority, sameAuthority } from "./authority.ts";
+import { hostEnd, isAuthority, sameAuthority } from "../authority.ts";
 import {
   findBadField,
   isGrpcType,
+  isGrpcTypeText,
   isPseudo,
   parseContentLength,
   Rule,
@@ -30,6 +31,7 @@ import { TextCache } from "./text_cache.ts";
 export type HeadVerdict = "ok" | "malformed" | "refused";
 
 const AUTHORITY = knownNameId(":authority");
+const CONTENT_TYPE = knownNameId("content-type");
 const METHOD = knownNameId(":method");
 const PATH = knownNameId(":path");
 const SCHEME = knownNameId(":scheme");
@@ -125,6 +127,19 @@ export class H2RequestHead implements RequestView {
     const length = this.#checkLength(endStream);
     if (length === "ok") this.#judged = generation;
     return length;
+  }
+
+  /**
+   * Takes fields that were too large or too many (the verdict `too_large` of the decoder) in place of
+   * {@linkcode interpret}: no more is known of them than how to answer, an `error` and whether it is `grpc`.
+   */
+  refuseTooLarge(): void {
+    const { fields } = this;
+    const { maxListSize, maxFields } = fields.limits;
+    this.#refused("head_too_large", `more than ${maxFields} fields or ${maxListSize} bytes`);
+    this.#judged = NONE;
+    const index = fields.find(CONTENT_TYPE);
+    this.grpc = index >= 0 ? isGrpcType(fields, index) : isGrpcTypeText(fields.lateType ?? "");
   }
 
   #malformed(error: ErrorCode, detail: string): "malformed" {

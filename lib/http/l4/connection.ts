@@ -36,6 +36,8 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   #managed: Served | undefined;
   /** Whether the first byte is still waited for. */
   #silent = false;
+  /** How long the relayed connection may be silent, in milliseconds. */
+  #patience: number;
   #error: ErrorCode | "" = "";
   deadline = Infinity;
   sent = 0;
@@ -45,6 +47,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   constructor(client: Duplex, context: StreamContext) {
     this.#client = client;
     this.#context = context;
+    this.#patience = context.timeouts.idle;
   }
 
   async serve(): Promise<void> {
@@ -66,9 +69,12 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   /** A relayed connection cannot be asked to end: it goes on until it ends, or is cut. */
-  drain(): void {
-    if (this.#silent) this.#client.close();
-    this.#managed?.drain();
+  drain(idle = 0): void {
+    if (this.#silent) {
+      if (idle === 0) this.#client.close();
+      else this.#context.clock.arm(this, idle);
+    }
+    this.#managed?.drain(idle);
   }
 
   abort(): void {
@@ -85,7 +91,14 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   onProgress(): void {
-    this.#context.clock.arm(this, this.#context.timeouts.idle);
+    this.#context.clock.arm(this, this.#patience);
+  }
+
+  /** What is left may be an answer on its way, or a peer that has gone without a word. */
+  onHalfClosed(): void {
+    const { idle, halfClosed } = this.#context.timeouts;
+    this.#patience = Math.min(idle, halfClosed);
+    this.onProgress();
   }
 
   /** Looks at the first bytes where management may be called, as far as it takes to know. */
@@ -115,7 +128,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   async #proxy(first: Uint8Array | undefined): Promise<void> {
-    const { clock, metrics, timeouts } = this.#context;
+    const { clock, metrics } = this.#context;
     const started = clock.now();
     clock.disarm(this);
     let backend: LiveBackend | undefined;
@@ -132,7 +145,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
           const upstream = this.#upstream = await this.#connect(backend);
           stats.connects++;
           stats.active++;
-          clock.arm(this, timeouts.idle);
+          this.onProgress();
           const end = await relay(this.#client, upstream, this, first);
           stats.active--;
           stats.bytesSent += this.sent;

@@ -17,10 +17,16 @@ export interface StreamTimeouts {
   readonly firstByte: number;
   /** How long a relayed connection may be silent in both directions. Default 3,600,000. */
   readonly idle: number;
+  /** The same once one side has ended its direction. Default 60,000. */
+  readonly halfClosed: number;
 }
 
 /** The default of each of {@linkcode StreamTimeouts}. */
-export const DEFAULT_STREAM_TIMEOUTS: StreamTimeouts = { firstByte: 10_000, idle: 3_600_000 };
+export const DEFAULT_STREAM_TIMEOUTS: StreamTimeouts = {
+  firstByte: 10_000,
+  idle: 3_600_000,
+  halfClosed: 60_000,
+};
 
 /** What the connections of one layer 4 listener share. */
 export interface StreamContext {

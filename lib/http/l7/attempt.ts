@@ -5,78 +5,27 @@
  */
 import type { LiveBackend } from "../../backend/backend.ts";
 import type { UpstreamConnection } from "../../backend/h1_pool.ts";
+import type { ByteReader } from "../../common/byte_reader.ts";
 import { writeAll } from "../../common/duplex.ts";
-import { type ErrorCode, ProxyError, type Retry } from "../../common/errors.ts";
+import type { ErrorCode } from "../../common/errors.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
 import { encodeInterim, encodeResponseHead } from "../h1/encode_response.ts";
 import { INCOMPLETE, Known, REFUSED } from "../h1/fields.ts";
-import type { ByteWriter } from "../h1/writer.ts";
+import type { ResponseHead } from "../h1/response.ts";
 import { httpDate } from "../http_date.ts";
-import { BodyTransfer, type TransferEnd } from "./body_transfer.ts";
-import type { Downstream } from "./downstream.ts";
-import type { ProxyPlan } from "./plan.ts";
+import { clientGone, cutShort, noAnswer, protocolError } from "./attempt_errors.ts";
+import type { AttemptParts } from "./attempt_parts.ts";
+import { BodyTransfer, type TransferEnd, type TransferWatcher } from "./body_transfer.ts";
 import { runTunnel } from "./tunnel.ts";
 
 /** Interim responses that one request may get; a backend that sends more is broken. */
 const MAX_INTERIM = 10;
 
-/** What is known of a request once its head is gone. */
-export interface RequestFacts {
-  /** The method as sent. */
-  readonly method: string;
-  /** Whether the client speaks HTTP/1.0: no chunked, no interim responses. */
-  readonly http10: boolean;
-  /** Whether the client's connection may carry another request. */
-  readonly keep: boolean;
-  /** Whether the client offers to switch protocols. */
-  readonly upgrade: boolean;
-  /** Whether the client waits for `100 Continue`. */
-  readonly expectContinue: boolean;
-}
-
-/** What has happened so far, over all attempts. */
-export interface Tally {
-  /** A byte of the final answer has gone out, so nothing else can be said or tried any more. */
-  responded: boolean;
-  /** The client's connection failed. */
-  gone: boolean;
-  /** The final status; 0 while there is none. */
-  status: number;
-  /** Bytes received from the client. */
-  bytesIn: number;
-  /** Bytes sent to the client. */
-  bytesOut: number;
-}
-
-/** What an attempt is made of. */
-export interface AttemptParts {
-  /** The client's connection. */
-  readonly connection: Downstream;
-  /** The request. */
-  readonly facts: RequestFacts;
-  /** What has happened so far. */
-  readonly tally: Tally;
-  /** The request's body. */
-  readonly transfer: BodyTransfer;
-  /** Where the request goes and what changes. */
-  readonly plan: ProxyPlan;
-  /** The request's head, and as much of its body as was there; later the response's. */
-  readonly out: ByteWriter;
-}
-
 /** What the attempt waits for, and so what a missed deadline means. */
 type Wait = "connect" | "continue" | "upload" | "response" | "relay" | "tunnel";
 
-/** How an attempt ended that did not fail. */
-interface AttemptEnd {
-  /** Whether the client's connection may carry another request. */
-  readonly keep: boolean;
-  /** How long the upstream connection may be kept, in milliseconds. */
-  readonly upstreamKeep: number;
-}
-
 /** One try on one backend. */
-export class Attempt {
+export class Attempt implements TransferWatcher {
   readonly #parts: AttemptParts;
   #wait: Wait = "connect";
   #upstream: UpstreamConnection | undefined;
@@ -86,6 +35,10 @@ export class Attempt {
   #answer: BodyTransfer | undefined;
   /** Whether bytes for the client are being written. */
   #passing = false;
+  /** Whether the client's connection may carry another request. */
+  #keep = false;
+  /** How long the upstream connection may be kept once the answer has been read, in milliseconds. */
+  #upstreamKeep = 0;
   /** Why we gave up waiting. */
   #expired: ErrorCode | undefined;
   /** Whether the attempt has ended. */
@@ -108,7 +61,8 @@ export class Attempt {
   }
 
   /**
-   * Makes the attempt.
+   * Makes the attempt: sends the request and passes the answer on. What most requests need is one function
+   * on purpose, for each one that is suspended on the way costs as much as parsing a head.
    *
    * @param fresh Whether a pooled connection is out of the question.
    * @returns Whether the client's connection may carry another request.
@@ -120,23 +74,60 @@ export class Attempt {
     if (pooled === undefined) stats.connects++;
     else stats.reuses++;
     stats.active++;
-    const { tally, transfer } = this.#parts;
-    const read = upstream.reader.bytesRead;
+    const { connection, tally, transfer, out } = this.#parts;
+    const { reader } = upstream;
+    const read = reader.bytesRead;
     const moved = transfer.bytes;
-    let keep = 0;
+    let upstreamKeep = 0;
     try {
       this.#upstream = upstream;
       if (tally.gone) throw clientGone(tally, undefined);
-      const end = await this.#converse(upstream, stats);
-      keep = end.upstreamKeep;
-      return end.keep;
+      this.#wait = "upload";
+      this.onProgress();
+      try {
+        const { written } = out;
+        const count = await upstream.duplex.write(written);
+        if (count < written.length) await writeAll(upstream.duplex, written.subarray(count));
+        stats.bytesSent += written.length;
+      } catch {
+        // It may have answered before it closed (an early 413, say): reading tells, and says why if not.
+      }
+      this.#awaitContinue();
+      let status = this.#readHead(reader);
+      for (let interim = 0; status < 200; status = this.#readHead(reader)) {
+        if (status === INCOMPLETE) {
+          if (!await reader.fill()) throw this.#noAnswer(upstream, interim > 0);
+        } else if (status === 101) {
+          await this.#tunnel(upstream, stats);
+          return false;
+        } else {
+          if (++interim > MAX_INTERIM) {
+            throw protocolError("it sends interim responses without end");
+          }
+          await this.#passInterim(status);
+        }
+      }
+      const answer = this.#answer!;
+      this.#passing = true;
+      try {
+        const { written } = out;
+        const count = await connection.duplex.write(written);
+        if (count < written.length) await writeAll(connection.duplex, written.subarray(count));
+        tally.bytesOut += written.length;
+      } catch (cause) {
+        throw clientGone(tally, cause);
+      }
+      this.#passing = false;
+      if (!answer.done) await this.#relayRest(answer);
+      if (this.uploaded && reader.available === 0) upstreamKeep = this.#upstreamKeep;
+      return this.#keep;
     } finally {
       this.#over = true;
       this.#upstream = undefined;
       stats.active--;
-      stats.bytesReceived += upstream.reader.bytesRead - read;
+      stats.bytesReceived += reader.bytesRead - read;
       stats.bytesSent += transfer.bytes - moved;
-      backend.http.release(upstream, keep);
+      backend.http.release(upstream, upstreamKeep);
     }
   }
 
@@ -180,56 +171,46 @@ export class Attempt {
     if (this.#passing) this.#parts.connection.duplex.close();
   }
 
-  /** Sends the request and relays the response. */
-  async #converse(upstream: UpstreamConnection, stats: UpstreamStats): Promise<AttemptEnd> {
-    const { connection, facts, out } = this.#parts;
-    const { timeouts } = connection.context;
-    this.#wait = "upload";
-    connection.arm(timeouts.bodyStall);
-    try {
-      const { written } = out;
-      const count = await upstream.duplex.write(written);
-      if (count < written.length) await writeAll(upstream.duplex, written.subarray(count));
-      stats.bytesSent += out.at;
-    } catch {
-      // It may have answered before it closed (an early 413, say): reading tells, and says why if not.
-    }
-    if (facts.expectContinue) {
-      this.#wait = "continue";
-      connection.arm(timeouts.expectContinue);
-    } else this.#startUpload();
-    return await this.#receive(upstream, stats);
-  }
-
-  /** Sends what is left of the body while the answer is already waited for. */
-  #startUpload(): void {
-    const { connection, transfer, tally } = this.#parts;
-    const upstream = this.#upstream!;
-    if (this.#uploading !== undefined) return;
-    if (transfer.done) {
-      this.#awaitResponse();
-      return;
-    }
-    this.#wait = "upload";
-    this.#progress();
-    this.#uploading = transfer.run(upstream.duplex, this.#progress).then((end) => {
-      this.#uploadEnd = end;
-      if (end.type === "done") {
-        if (this.#wait === "upload") this.#awaitResponse();
-      } else if (end.type !== "sink") {
-        // Half a request must not look like a whole one. A failed sink may still have answered.
-        if (connection.reader.ended?.type === "error") tally.gone = true;
-        upstream.duplex.close();
-      }
-    });
-  }
-
-  readonly #progress = (): void => {
+  /** Bytes of a body have moved. */
+  onProgress(): void {
     // What is left of an upload may still move when the answer has ended, and then the deadline is another's.
     if (this.#over) return;
     const { connection } = this.#parts;
     connection.arm(connection.context.timeouts.bodyStall);
-  };
+  }
+
+  /** The head has been sent: what is left of the body follows, at once or when it is asked for. */
+  #awaitContinue(): void {
+    const { connection, facts } = this.#parts;
+    if (facts.expectContinue) {
+      this.#wait = "continue";
+      connection.arm(connection.context.timeouts.expectContinue);
+    } else this.#startUpload();
+  }
+
+  /** Sends what is left of the body while the answer is already waited for. */
+  #startUpload(): void {
+    const { transfer } = this.#parts;
+    if (this.#uploading !== undefined) return;
+    if (transfer.done) this.#awaitResponse();
+    else {
+      this.#wait = "upload";
+      this.onProgress();
+      this.#uploading = this.#upload(this.#upstream!);
+    }
+  }
+
+  async #upload(upstream: UpstreamConnection): Promise<void> {
+    const { connection, transfer, tally } = this.#parts;
+    const end = this.#uploadEnd = await transfer.run(upstream.duplex, this);
+    if (end.type === "done") {
+      if (this.#wait === "upload") this.#awaitResponse();
+    } else if (end.type !== "sink") {
+      // Half a request must not look like a whole one. A failed sink may still have answered.
+      if (connection.reader.ended?.type === "error") tally.gone = true;
+      upstream.duplex.close();
+    }
+  }
 
   #awaitResponse(): void {
     const { connection } = this.#parts;
@@ -237,54 +218,46 @@ export class Attempt {
     this.#wait = "response";
     connection.arm(context.timeouts.response);
     // Reading ahead notices a client that resets, and begins to read its next request.
-    reader.watcher = connection;
     if (!reader.full && reader.available === 0) void reader.fill();
   }
 
   /**
-   * Reads the answer and passes it on. The head is parsed into an object that all connections share:
-   * between parsing and encoding nothing may be awaited.
+   * Parses the head of an answer, and encodes it in the same turn: it is parsed into an object that all
+   * connections share.
+   *
+   * @returns The status, or {@linkcode INCOMPLETE} when more bytes are needed.
    */
-  async #receive(upstream: UpstreamConnection, stats: UpstreamStats): Promise<AttemptEnd> {
+  #readHead(reader: ByteReader): number {
+    if (reader.available === 0) return INCOMPLETE;
     const { connection, facts, out } = this.#parts;
-    const { reader } = upstream;
     const head = connection.scratch.response;
-    const noBody = facts.method === "HEAD";
-    for (let interim = 0;;) {
-      const end = reader.available === 0
-        ? INCOMPLETE
-        : head.parse(reader.buffer, reader.start, reader.end, noBody);
-      if (end === REFUSED) throw protocolError(`its head is malformed: ${head.detail}`);
-      if (end === INCOMPLETE) {
-        const { maxHead } = connection.context.limits;
-        if (reader.full) reader.grow(Math.min(reader.buffer.length * 2, maxHead + 64));
-        if (!await reader.fill()) throw this.#noAnswer(upstream, interim > 0);
-        continue;
+    const end = head.parse(reader.buffer, reader.start, reader.end, facts.method === "HEAD");
+    if (end === REFUSED) throw protocolError(`its head is malformed: ${head.detail}`);
+    if (end === INCOMPLETE) {
+      const { maxHead } = connection.context.limits;
+      if (reader.full) reader.grow(Math.min(reader.buffer.length * 2, maxHead + 64));
+      return INCOMPLETE;
+    }
+    out.at = 0;
+    if (head.status >= 200) this.#encodeAnswer(head, reader, end);
+    else {
+      // RFC 9110, section 7.8: a server must not switch to a protocol that was not asked for.
+      if (head.status === 101 && !(facts.upgrade && head.upgrade)) {
+        throw protocolError("it switches protocols unasked");
       }
-      if (head.status >= 200) return await this.#relay(upstream, end);
-      if (head.status === 101) {
-        // RFC 9110, section 7.8: a server must not switch to a protocol that was not asked for.
-        if (!facts.upgrade || !head.upgrade) throw protocolError("it switches protocols unasked");
-        return await this.#tunnel(upstream, end, stats);
-      }
-      if (++interim > MAX_INTERIM) throw protocolError("it sends interim responses without end");
-      out.at = 0;
       encodeInterim(head, out);
       reader.start = end;
-      const goOn = head.status === 100 && this.#wait === "continue";
-      // RFC 9110, section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
-      if (!facts.http10) await this.#pass();
-      if (goOn) this.#startUpload();
     }
+    return head.status;
   }
 
-  /** Passes the final response on whose head lies in the scratch and ends at `headEnd`. */
-  async #relay(upstream: UpstreamConnection, headEnd: number): Promise<AttemptEnd> {
+  /** Encodes the final response and as much of its body as is there. */
+  #encodeAnswer(head: ResponseHead, reader: ByteReader, headEnd: number): void {
     const { connection, facts, plan, tally, out } = this.#parts;
-    const { reader } = upstream;
-    const head = connection.scratch.response;
     const { framing } = head;
-    const reusable = head.keepAlive ? keepAliveTime(head.fields.joined(Known.KeepAlive)) : 0;
+    if (head.keepAlive) {
+      this.#upstreamKeep = keepAliveTime(head.fields.joined(Known.KeepAlive));
+    }
     // Without its last byte the request's body stands in the way of the next request.
     let keep = facts.keep && this.uploaded && !connection.draining;
     const body = framing.type === "length"
@@ -295,7 +268,7 @@ export class Attempt {
       ? "close"
       : "chunked";
     if (body === "close") keep = false;
-    out.at = 0;
+    this.#keep = keep;
     encodeResponseHead(head, out, {
       body,
       connection: keep ? (facts.http10 ? "keep-alive" : undefined) : "close",
@@ -304,56 +277,58 @@ export class Attempt {
     });
     tally.status = head.status;
     reader.start = headEnd;
-    const transfer = this.#answer = new BodyTransfer(reader, framing, body === "chunked");
-    transfer.copyTo(out);
-    if (transfer.malformed !== undefined) throw protocolError("its chunked body is malformed");
+    const answer = this.#answer = new BodyTransfer(reader, framing, body === "chunked");
+    answer.copyTo(out);
+    if (answer.malformed !== undefined) throw protocolError("its chunked body is malformed");
     this.#wait = "relay";
-    this.#progress();
+    this.onProgress();
     tally.responded = true;
-    await this.#pass();
-    if (!transfer.done) {
-      const sent = transfer.bytes;
-      const end = await transfer.run(connection.duplex, this.#progress);
-      tally.bytesOut += transfer.bytes - sent;
-      if (end.type !== "done") throw this.#cut(end);
-    }
-    const upstreamKeep = this.uploaded && reader.available === 0 ? reusable : 0;
-    return { keep, upstreamKeep };
   }
 
-  /** Passes the 101 in the scratch on, and then bytes both ways. */
-  async #tunnel(
-    upstream: UpstreamConnection,
-    headEnd: number,
-    stats: UpstreamStats,
-  ): Promise<AttemptEnd> {
-    const { connection, tally, out } = this.#parts;
-    const { tunnelIdle } = connection.context.timeouts;
-    out.at = 0;
-    encodeInterim(connection.scratch.response, out);
+  /** Moves what did not fit behind the head. */
+  async #relayRest(answer: BodyTransfer): Promise<void> {
+    const { connection, tally } = this.#parts;
+    const sent = answer.bytes;
+    const end = await answer.run(connection.duplex, this);
+    tally.bytesOut += answer.bytes - sent;
+    if (end.type !== "done") throw cutShort(end, tally, this.#expired);
+  }
+
+  async #passInterim(status: number): Promise<void> {
+    const goOn = status === 100 && this.#wait === "continue";
+    // RFC 9110, section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
+    if (!this.#parts.facts.http10) await this.#pass();
+    if (goOn) this.#startUpload();
+  }
+
+  /** Passes the 101 in the buffer on, and then bytes both ways. */
+  async #tunnel(upstream: UpstreamConnection, stats: UpstreamStats): Promise<void> {
+    const { connection, tally } = this.#parts;
+    const { tunnelIdle, halfClosed } = connection.context.timeouts;
+    let patience = tunnelIdle;
     tally.status = 101;
-    upstream.reader.start = headEnd;
     this.#wait = "tunnel";
-    const arm = () => connection.arm(tunnelIdle);
-    arm();
+    connection.arm(patience);
     tally.responded = true;
     await this.#pass();
-    const bytes = await runTunnel(connection, upstream, arm);
+    const bytes = await runTunnel(connection, upstream, {
+      onProgress: () => connection.arm(patience),
+      onHalfClosed: () => {
+        patience = Math.min(tunnelIdle, halfClosed);
+        connection.arm(patience);
+      },
+    });
     stats.bytesSent += bytes.up;
     tally.bytesIn += bytes.up;
     tally.bytesOut += bytes.down;
-    return { keep: false, upstreamKeep: 0 };
   }
 
-  /** Sends what lies in `out` to the client. */
+  /** Sends what lies in the buffer to the client. */
   async #pass(): Promise<void> {
     const { connection: { duplex }, tally, out } = this.#parts;
     this.#passing = true;
     try {
-      // Nearly always the socket takes all at once; a call less for each response.
-      const { written } = out;
-      const count = await duplex.write(written);
-      if (count < written.length) await writeAll(duplex, written.subarray(count));
+      await writeAll(duplex, out.written);
       tally.bytesOut += out.at;
     } catch (cause) {
       throw clientGone(tally, cause);
@@ -362,65 +337,15 @@ export class Attempt {
     }
   }
 
-  /** Why there is no answer. */
-  #noAnswer(upstream: UpstreamConnection, interim: boolean): ProxyError {
-    const end = this.#uploadEnd;
-    if (end?.type === "malformed") {
-      return new ProxyError(end.code, "downstream", "the chunked body is malformed");
-    }
-    if (this.#parts.tally.gone || end?.type === "source") {
-      const cause = end?.type === "source" ? end.cause : undefined;
-      return new ProxyError("client_closed", "downstream", "the client ended early", { cause });
-    }
-    if (this.#expired !== undefined) {
-      const side = this.#expired === "body_timeout" ? "downstream" : "upstream";
-      return new ProxyError(this.#expired, side, `gave up waiting: ${this.#wait}`);
-    }
-    const { ended, available } = upstream.reader;
-    const retry: Retry = upstream.reused && !interim && available === 0 ? "if-reused" : "never";
-    return ended?.type === "error"
-      ? new ProxyError("upstream_reset", "upstream", "the backend's connection failed", {
-        retry,
-        cause: ended.error,
-      })
-      : new ProxyError("upstream_closed", "upstream", "the backend closed without an answer", {
-        retry,
-      });
-  }
-
-  /** Why a response could not be passed on to its end. */
-  #cut(end: TransferEnd): ProxyError {
+  #noAnswer(upstream: UpstreamConnection, interim: boolean): Error {
     const { tally } = this.#parts;
-    // We closed both connections, so both have failed.
-    if (this.#expired === "upstream_stalled") {
-      return new ProxyError(this.#expired, "upstream", "the response stalled");
-    }
-    if (end.type === "sink" || tally.gone) {
-      return clientGone(tally, end.type === "sink" ? end.cause : undefined);
-    }
-    if (end.type === "malformed") return protocolError("its chunked body is malformed");
-    const cause = end.type === "source" ? end.cause : undefined;
-    return new ProxyError(
-      cause === undefined ? "upstream_closed" : "upstream_reset",
-      "upstream",
-      "the backend ended inside the response",
-      { cause },
-    );
+    return noAnswer(upstream, {
+      tally,
+      uploadEnd: this.#uploadEnd,
+      expired: this.#expired,
+      interim,
+    });
   }
-}
-
-/** The error of a failed client connection, which it notes in the tally. */
-export function clientGone(tally: Tally, cause: unknown): ProxyError {
-  tally.gone = true;
-  return new ProxyError("client_closed", "downstream", "the client's connection failed", { cause });
-}
-
-function protocolError(what: string): ProxyError {
-  return new ProxyError(
-    "upstream_protocol",
-    "upstream",
-    `the backend is not speaking HTTP: ${what}`,
-  );
 }
 
 /**

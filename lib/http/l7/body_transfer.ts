@@ -22,6 +22,12 @@ export type TransferEnd =
   /** The side it goes to takes no more. */
   | { readonly type: "sink"; readonly cause: unknown };
 
+/** Told that a transfer goes on. */
+export interface TransferWatcher {
+  /** Bytes were read or written. */
+  onProgress(): void;
+}
+
 const DONE: TransferEnd = { type: "done" };
 
 /** `ffff` CRLF, the longest size line here: buffers hold 64 KiB at most. */
@@ -128,9 +134,9 @@ export class BodyTransfer {
    * Moves the rest. Never rejects.
    *
    * @param to Where the body goes.
-   * @param onProgress Called whenever bytes were read or written.
+   * @param watcher Told whenever bytes were read or written.
    */
-  async run(to: Duplex, onProgress: () => void): Promise<TransferEnd> {
+  async run(to: Duplex, watcher: TransferWatcher): Promise<TransferEnd> {
     if (this.done) return DONE;
     const reader = this.#reader;
     if (this.#remaining > reader.buffer.length) reader.grow(bodyBuffers.size);
@@ -150,13 +156,13 @@ export class BodyTransfer {
             // RFC 9112, section 6.3: without framing, the end of the connection ends the body.
             this.done = true;
           }
-          onProgress();
+          watcher.onProgress();
         }
         const end = scratch === undefined
           ? await this.#writeDirect(to)
           : await this.#writeFramed(to, scratch);
         if (end !== undefined) return end;
-        onProgress();
+        watcher.onProgress();
       }
       return DONE;
     } finally {

@@ -25,6 +25,8 @@ const IDLE_BUFFER = 1024;
 const LINGER_MS = 1000;
 /** How long what it still sends is read and thrown away in all. */
 const MAX_LINGER_MS = 10_000;
+/** The share of the maximum age that is added or taken away at random, so that not all come back at once. */
+const AGE_JITTER = 0.1;
 
 const log = getLogger("http");
 
@@ -81,6 +83,10 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   #phase: Phase = "idle";
   #exchange: Exchange | undefined;
   #draining = false;
+  /** How long a request is still waited for while the connection drains, in milliseconds. */
+  #lastWait = 0;
+  /** When the connection is too old, in whole milliseconds of the clock; 0: never. */
+  #retires = 0;
   #resolve: (() => void) | undefined;
 
   /** Takes a connection over; {@linkcode serve} does the work. */
@@ -95,11 +101,17 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.scratch = scratch;
     this.reader = new ByteReader(duplex, IDLE_BUFFER);
     this.forwarding = new ConnectionForwarding(duplex, context, scheme);
+    const { maxAge = Infinity } = context.timeouts;
+    if (maxAge < Infinity) {
+      this.#retires = Math.ceil(
+        context.clock.now() + maxAge * (1 + AGE_JITTER * (2 * Math.random() - 1)),
+      );
+    }
   }
 
   /** Whether the connection ends with the exchange that is under way. */
   get draining(): boolean {
-    return this.#draining;
+    return this.#draining || (this.#retires > 0 && this.context.clock.time >= this.#retires);
   }
 
   /** Answers requests until either side ends the connection. Never rejects. */
@@ -133,10 +145,16 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     this.#end();
   }
 
-  /** Ends the connection as soon as no request is under way. */
-  drain(): void {
+  /**
+   * Ends the connection as soon as no request is under way. RFC 9112, section 9.6: a client that has not been
+   * told `close` may have sent the next request already, so for `idle` milliseconds that one is still answered.
+   */
+  drain(idle = 0): void {
     this.#draining = true;
-    if (this.#phase === "idle") this.duplex.close();
+    this.#lastWait = idle;
+    if (this.#phase !== "idle") return;
+    if (idle === 0) this.duplex.close();
+    else if (this.context.clock.now() + idle < this.deadline) this.arm(idle);
   }
 
   /** Ends the connection now. */
@@ -153,7 +171,13 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   #awaitRequest(): void {
     const { reader, context: { timeouts } } = this;
     this.#phase = "idle";
-    this.arm(reader.bytesRead === 0 ? timeouts.requestHead : timeouts.idle);
+    this.arm(
+      this.#draining
+        ? this.#lastWait
+        : reader.bytesRead === 0
+        ? timeouts.requestHead
+        : timeouts.idle,
+    );
     this.#advance();
   }
 
@@ -179,7 +203,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
       if (end !== INCOMPLETE) return this.#answer(end);
       // Room for leading empty lines; the parser keeps to the limits.
       if (reader.full) reader.grow(Math.min(reader.buffer.length * 4, limits.maxHead + 64));
-    } else if (this.#draining) return this.#end();
+    } else if (this.#draining && this.#lastWait === 0) return this.#end();
     if (reader.ended === undefined) void reader.fill();
     else this.#end();
   }
@@ -196,7 +220,7 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
 
   onAnswered(keep: boolean): void {
     this.#exchange = undefined;
-    if (!keep || this.#draining) return this.#end();
+    if (!keep || (this.#draining && this.#lastWait === 0)) return this.#end();
     this.reader.shrink();
     this.#awaitRequest();
   }

@@ -27,6 +27,8 @@ export interface HttpTimeouts {
   readonly halfClosed: number;
   /** How long a backend may take to send `100 Continue` before the body is sent anyway. Default 1,000. */
   readonly expectContinue: number;
+  /** How old a client connection gets, a tenth more or less, before an answer ends it. Default `Infinity`. */
+  readonly maxAge?: number;
 }
 
 /** The default of each of {@linkcode HttpTimeouts}. */

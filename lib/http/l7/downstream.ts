@@ -37,6 +37,8 @@ export interface Downstream extends ReadWatcher {
   readonly draining: boolean;
   /** Sets the connection's deadline, in milliseconds from now. */
   arm(delay: number): void;
+  /** The exchange has ended; `keep` says whether another request may follow. */
+  onAnswered(keep: boolean): void;
   /** Ends the connection in order. */
   close(): Promise<void>;
 }

@@ -3,28 +3,25 @@
  *
  * @module
  */
-import type { LiveBackend } from "../../backend/backend.ts";
+import type { Lease, LiveBackend } from "../../backend/backend.ts";
 import { headBuffers } from "../../common/buffer_pool.ts";
 import { writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { makeRequestId } from "../../common/request_id.ts";
 import { getLogger } from "../../observe/logger.ts";
-import type { RequestStats } from "../../observe/metrics.ts";
+import type { RequestStats, UpstreamStats } from "../../observe/metrics.ts";
 import { ascii } from "../h1/chars.ts";
 import { encodeRequestHead } from "../h1/encode_request.ts";
 import { Known } from "../h1/fields.ts";
 import type { RequestHead } from "../h1/request.ts";
 import { ByteWriter } from "../h1/writer.ts";
 import { answerTo, encodeError, encodeResponse } from "../problem.ts";
-import {
-  Attempt,
-  type AttemptParts,
-  clientGone,
-  type RequestFacts,
-  type Tally,
-} from "./attempt.ts";
+import { Attempt } from "./attempt.ts";
+import { clientGone, exhausted } from "./attempt_errors.ts";
+import type { AttemptParts, RequestFacts, Tally } from "./attempt_parts.ts";
 import { BodyTransfer } from "./body_transfer.ts";
 import type { Downstream } from "./downstream.ts";
+import { draftLog, type LogDraft } from "./log_draft.ts";
 import { NO_ROUTE, type ProxyPlan } from "./plan.ts";
 import { serveLocal } from "./serve_local.ts";
 
@@ -37,13 +34,10 @@ const CONTINUE = ascii("HTTP/1.1 100 Continue\r\n\r\n");
 
 const log = getLogger("http");
 
-/** What the access log says of a request, taken while its head is there. */
-interface LogDraft {
-  readonly target: string;
-  readonly host: string;
-  readonly userAgent: string;
-  readonly referer: string;
-}
+/** What follows from the failure of an attempt. */
+type Next =
+  | { readonly type: "try"; readonly backend: LiveBackend; readonly fresh: boolean }
+  | { readonly type: "give_up"; readonly error: unknown };
 
 /** One request and its response. */
 export class Exchange {
@@ -54,12 +48,18 @@ export class Exchange {
   readonly #logDraft: LogDraft | undefined;
   /** Whether the request has no body, so that the next one can follow whatever becomes of this one. */
   readonly #bodyless: boolean;
+  /** For the log; empty while it is not known, or nobody asks. */
   #requestId = "";
   #route = NO_ROUTE;
   #backend: LiveBackend | undefined;
   #transfer: BodyTransfer | undefined;
+  #parts: AttemptParts | undefined;
+  /** Where the request ends in the buffer. */
+  #requestEnd = 0;
   #attempt: Attempt | undefined;
   #attempts = 0;
+  #lease: Lease | undefined;
+  #stats: UpstreamStats | undefined;
   #series: RequestStats | undefined;
   /** Whether an answer of our own is being written. */
   #answering = false;
@@ -86,31 +86,32 @@ export class Exchange {
     this.#bodyless = head.framing.type === "none" ||
       (head.framing.type === "length" && head.framing.length === 0);
     if (context.accessLog !== undefined) {
-      this.#logDraft = {
-        target: head.target,
-        host: head.authority,
-        userAgent: head.header("user-agent") ?? "",
-        referer: head.header("referer") ?? "",
-      };
+      this.#logDraft = draftLog(head);
       this.#requestId = head.fields.joined(Known.XRequestId) ?? "";
     }
   }
 
   /**
-   * Answers the request. Its head is used before anything is awaited.
-   *
-   * @returns Whether the connection may carry another request. Rejects only on a fault of our own.
+   * Answers the request and tells the connection when that is done. The head is used before anything is
+   * awaited. Never rejects.
    */
-  async run(): Promise<boolean> {
-    let keep: boolean;
+  async run(): Promise<void> {
+    let keep = false;
     try {
-      keep = await this.#dispatch(this.#connection.scratch.request);
+      try {
+        keep = await this.#dispatch(this.#connection.scratch.request);
+      } catch (error) {
+        keep = await this.#recover(error);
+      } finally {
+        this.#release();
+      }
+      this.#record();
+      if (!keep && !this.#tally.gone) await this.#connection.close();
     } catch (error) {
-      keep = await this.#fail(error);
+      log.error("an exchange failed", { error: describeError(error) });
+      keep = false;
     }
-    this.#record();
-    if (!keep && !this.#tally.gone) await this.#connection.close();
-    return keep;
+    this.#connection.onAnswered(keep);
   }
 
   /** The client's connection failed: whatever is under way for it ends. */
@@ -197,88 +198,106 @@ export class Exchange {
     }
   }
 
-  async #proxy(plan: ProxyPlan, head: RequestHead): Promise<boolean> {
-    const { context, reader, forwarding } = this.#connection;
+  /** Makes the first attempt. */
+  #proxy(plan: ProxyPlan, head: RequestHead): Promise<boolean> {
+    const { pool } = plan;
     this.#route = plan.route;
     const out = new ByteWriter(headBuffers.acquire());
-    try {
-      if (this.#requestId === "") this.#requestId = makeRequestId();
-      encodeRequestHead(head, out, {
-        forwarding,
-        requestId: this.#requestId,
-        target: plan.target,
-        changes: plan.requestChanges,
-        via: context.via,
-      });
-      const chunked = head.framing.type === "chunked";
-      const transfer = this.#transfer = new BodyTransfer(reader, head.framing, chunked);
-      if (!head.expectContinue) {
-        // What is here already is judged before a backend sees anything of the request.
-        transfer.copyTo(out);
-        if (transfer.malformed !== undefined) {
-          throw new ProxyError(transfer.malformed, "downstream", "the chunked body is malformed");
-        }
-      }
-      return await this.#tryBackends({
-        connection: this.#connection,
-        facts: this.#facts,
-        tally: this.#tally,
-        transfer,
-        plan,
-        out,
-      });
-    } finally {
-      headBuffers.release(out.buffer);
-    }
-  }
-
-  /** Attempts until one answers or none may follow. */
-  async #tryBackends(parts: AttemptParts): Promise<boolean> {
-    const { plan: { pool }, out } = parts;
-    const request = out.at;
-    let backend = pool.pick();
+    const transfer = this.#transfer = new BodyTransfer(
+      this.#connection.reader,
+      head.framing,
+      head.framing.type === "chunked",
+    );
+    this.#parts = {
+      connection: this.#connection,
+      facts: this.#facts,
+      tally: this.#tally,
+      transfer,
+      plan,
+      out,
+    };
+    this.#encode(head, this.#parts);
+    this.#requestEnd = out.at;
+    const backend = pool.pick();
     if (backend === undefined) {
       throw new ProxyError("no_backend", "upstream", `pool ${pool.name} has no active backend`);
     }
-    let tried: Set<LiveBackend> | undefined;
-    for (let fresh = false;;) {
-      const lease = backend.acquire();
-      try {
-        out.at = request;
-        return await this.#try(backend, parts, fresh);
-      } catch (error) {
-        if (!(error instanceof ProxyError) || !this.#mayRepeat(error)) throw error;
-        const failed = tried ??= new Set();
-        failed.add(backend);
-        const next = pool.pick((member) => failed.has(member.backend));
-        // A connection that was closed while idle says nothing against its backend.
-        fresh = error.retry === "if-reused";
-        if (next === undefined && !fresh) throw exhausted(error);
-        if (this.#attempts >= this.#connection.context.maxAttempts) throw error;
-        log.debug("an attempt failed and is followed by another", {
-          backend: backend.addr,
-          error: describeError(error),
-        });
-        backend = next ?? backend;
-      } finally {
-        lease.release();
-      }
-    }
+    return this.#try(backend, false);
   }
 
-  async #try(backend: LiveBackend, parts: AttemptParts, fresh: boolean): Promise<boolean> {
+  #try(backend: LiveBackend, fresh: boolean): Promise<boolean> {
+    const parts = this.#parts!;
+    this.#lease = backend.acquire();
     this.#backend = backend;
     this.#series = undefined;
     this.#openSeries();
     const stats = this.#connection.context.metrics.upstream(backend.id);
     stats.attempts++;
     if (++this.#attempts > 1) stats.retries++;
-    try {
-      this.#attempt = new Attempt(parts);
-      return await this.#attempt.run(backend, stats, fresh);
-    } catch (error) {
-      if (error instanceof ProxyError && error.side === "upstream") stats.failed(error.code);
-      throw error;
+    this.#stats = stats;
+    parts.out.at = this.#requestEnd;
+    this.#attempt = new Attempt(parts);
+    return this.#attempt.run(backend, stats, fresh);
+  }
+
+  /** Makes further attempts until one answers or none may follow; then the last error is answered. */
+  async #recover(error: unknown): Promise<boolean> {
+    const tried = new Set<LiveBackend>();
+    for (let last = error;;) {
+      this.#lease?.release();
+      const next = this.#next(last, tried);
+      if (next.type === "give_up") return await this.#fail(next.error);
+      try {
+        return await this.#try(next.backend, next.fresh);
+      } catch (error) {
+        last = error;
+      }
+    }
+  }
+
+  /** What follows from a failure. */
+  #next(error: unknown, tried: Set<LiveBackend>): Next {
+    const failed = this.#backend;
+    if (!(error instanceof ProxyError) || failed === undefined) return { type: "give_up", error };
+    if (error.side === "upstream") this.#stats!.failed(error.code);
+    if (!this.#mayRepeat(error)) return { type: "give_up", error };
+    tried.add(failed);
+    const other = this.#parts!.plan.pool.pick((member) => tried.has(member.backend));
+    // A connection that was closed while idle says nothing against its backend.
+    const fresh = error.retry === "if-reused";
+    if (other === undefined && !fresh) return { type: "give_up", error: exhausted(error) };
+    if (this.#attempts >= this.#connection.context.maxAttempts) return { type: "give_up", error };
+    log.debug("an attempt failed and is followed by another", {
+      backend: failed.addr,
+      error: describeError(error),
+    });
+    return { type: "try", backend: other ?? failed, fresh };
+  }
+
+  /** Gives back what was lent for the exchange. */
+  #release(): void {
+    this.#lease?.release();
+    if (this.#parts !== undefined) headBuffers.release(this.#parts.out.buffer);
+  }
+
+  /** Encodes the request for a backend, with as much of its body as is there and fits. */
+  #encode(head: RequestHead, { plan, out, transfer }: AttemptParts): void {
+    const { context, forwarding } = this.#connection;
+    if (this.#logDraft !== undefined && this.#requestId === "") this.#requestId = makeRequestId();
+    encodeRequestHead(head, out, {
+      forwarding,
+      requestId: this.#requestId === "" ? undefined : this.#requestId,
+      target: plan.target,
+      changes: plan.requestChanges,
+      via: context.via,
+      received: context.carrier === "h2" ? "2.0" : undefined,
+    });
+    if (!head.expectContinue) {
+      // What is here already is judged before a backend sees anything of the request.
+      transfer.copyTo(out);
+      if (transfer.malformed !== undefined) {
+        throw new ProxyError(transfer.malformed, "downstream", "the chunked body is malformed");
+      }
     }
   }
 
@@ -351,7 +370,7 @@ export class Exchange {
     const { status, bytesOut } = this.#tally;
     const seconds = (context.clock.now() - this.#started) / 1000;
     const bytesIn = this.#tally.bytesIn + (this.#transfer?.bytes ?? 0);
-    metrics.bytesSent += bytesOut;
+    if (context.carrier === undefined) metrics.bytesSent += bytesOut;
     this.#openSeries().record(status, seconds, bytesIn, bytesOut);
     if (this.#logDraft === undefined) return;
     accessLog!.write({
@@ -360,7 +379,11 @@ export class Exchange {
       listener: metrics.name,
       client: duplex.remote.hostname,
       method: this.#facts.method,
-      protocol: this.#facts.http10 ? "HTTP/1.0" : "HTTP/1.1",
+      protocol: context.carrier === "h2"
+        ? "HTTP/2.0"
+        : this.#facts.http10
+        ? "HTTP/1.0"
+        : "HTTP/1.1",
       status,
       bytesIn,
       bytesOut,
@@ -372,11 +395,4 @@ export class Exchange {
       error: this.#error,
     });
   }
-}
-
-/** All backends were tried and none took a connection: as a whole, the service is not available. */
-function exhausted(last: ProxyError): ProxyError {
-  return last.code === "connect_refused" || last.code === "connect_failed"
-    ? new ProxyError("no_backend", "upstream", "no backend can be reached", { cause: last })
-    : last;
 }

@@ -23,30 +23,42 @@ export interface TunnelBytes {
   down: number;
 }
 
+/** Told what happens in a tunnel. */
+export interface TunnelWatcher {
+  /** Bytes have passed. */
+  onProgress(): void;
+  /** One direction has ended in order, and the other goes on. Called once. */
+  onHalfClosed(): void;
+}
+
 /**
  * Joins two ends until both directions have ended, or one fails, which closes both. Never rejects.
- *
- * @param onProgress Called whenever bytes have passed.
  */
 export async function runTunnel(
   client: TunnelEnd,
   upstream: TunnelEnd,
-  onProgress: () => void,
+  watcher: TunnelWatcher,
 ): Promise<TunnelBytes> {
   const bytes: TunnelBytes = { up: 0, down: 0 };
-  const closeBoth = () => {
-    client.duplex.close();
-    upstream.duplex.close();
+  let halfClosed = false;
+  const onEnd = (whole: boolean) => {
+    if (!whole) {
+      client.duplex.close();
+      upstream.duplex.close();
+    } else if (!halfClosed) {
+      halfClosed = true;
+      watcher.onHalfClosed();
+    }
   };
   await Promise.all([
     pump(client.reader, upstream.duplex, (count) => {
       bytes.up += count;
-      onProgress();
-    }).then((whole) => whole || closeBoth()),
+      watcher.onProgress();
+    }).then(onEnd),
     pump(upstream.reader, client.duplex, (count) => {
       bytes.down += count;
-      onProgress();
-    }).then((whole) => whole || closeBoth()),
+      watcher.onProgress();
+    }).then(onEnd),
   ]);
   return bytes;
 }

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { decodeLatin1 } from "../../h1/chars.ts";
 import { BYTE_CLASS, NOT_IN_NAME, NOT_IN_VALUE } from "./byte_class.ts";
 import { DEFAULT_TABLE_SIZE, DynamicTable, ENTRY_OVERHEAD } from "./dynamic_table.ts";
 import { FIELD_STRIDE, FieldFlag, type FieldList } from "./field_list.ts";
 import { BAD_HUFFMAN, HUFFMAN_SLACK, HuffmanDecoder, maxHuffmanOutput } from "./huffman.ts";
 import { BAD_INTEGER, IntegerReader } from "./integer.ts";
-import { identifyName, NAME_END, NAME_START, OTHER_NAME } from "./names.ts";
+import { identifyName, knownNameId, NAME_END, NAME_START, OTHER_NAME } from "./names.ts";
 import { STATIC_COUNT, STATIC_NAME, STATIC_VALUE_END, STATIC_VALUE_START } from "./static_table.ts";
 
 /**
@@ -27,10 +28,14 @@ export type DecodeVerdict = "ok" | "too_large" | "excessive" | "compression";
  * How many times the allowed list size is decoded for the sake of the state alone. Beyond that a block is
  * no honest mistake but a bomb (RFC 7541, section 7.3), of which each byte could cost 4 KiB of copying.
  */
-const MAX_EXCESS = 4;
+const MAX_EXCESS = 8;
 
 /** Flags that an entry of the dynamic table keeps: they speak of its bytes, not of one representation. */
 const VERDICT_FLAGS = FieldFlag.BadName | FieldFlag.BadValue;
+
+/** The largest content type that is kept behind the limits, as a field counts. */
+const MAX_TYPE = 128;
+const CONTENT_TYPE = knownNameId("content-type");
 
 const SP = 0x20;
 const HTAB = 0x09;
@@ -125,7 +130,7 @@ export class Decoder {
       const textEnd = list.textEnd;
       const index = list.count;
       const room = verdict === "ok" && index < maxFields ? maxListSize - size : 0;
-      const next = this.#field(list, i, end, room);
+      const next = this.#field(list, i, end, Math.max(room, MAX_TYPE));
       if (next === FAILED) return "compression";
       const fieldSize = this.#nameEnd - this.#nameStart + this.#valueEnd - this.#valueStart +
         ENTRY_OVERHEAD;
@@ -135,6 +140,9 @@ export class Decoder {
         list.size = size;
       } else {
         verdict = "too_large";
+        if (this.#nameId === CONTENT_TYPE && fieldSize <= MAX_TYPE) {
+          list.lateType ??= decodeLatin1(list.bytes, this.#valueStart, this.#valueEnd);
+        }
         if (size > maxListSize * MAX_EXCESS) return "excessive";
       }
       if ((this.#flags & FieldFlag.Incremental) !== 0) this.#insert(list);

@@ -10,11 +10,14 @@ import { STATIC_TEXT } from "./static_table.ts";
 
 /** How much of a field section is taken. */
 export interface FieldLimits {
-  /** Bytes of the block, all fragments together. Default 16384. */
+  /**
+   * Bytes of the block, all fragments together: what is larger cannot be decoded, so the connection ends.
+   * Default 65536.
+   */
   readonly maxBlock: number;
   /**
    * Bytes of the decoded list: names, values and 32 for each field (RFC 9113, section 6.5.2,
-   * `SETTINGS_MAX_HEADER_LIST_SIZE`). Default 16384.
+   * `SETTINGS_MAX_HEADER_LIST_SIZE`). What is larger is decoded for the state and refused. Default 16384.
    */
   readonly maxListSize: number;
   /** Fields, each `cookie` crumb counted. Default 100. */
@@ -23,7 +26,7 @@ export interface FieldLimits {
 
 /** Limits that suit browsers and gRPC, and bound what a small block can grow to. */
 export const DEFAULT_FIELD_LIMITS: FieldLimits = {
-  maxBlock: 16_384,
+  maxBlock: 65_536,
   maxListSize: 16_384,
   maxFields: 100,
 };
@@ -103,6 +106,8 @@ export class FieldList {
   flags: Uint8Array = new Uint8Array(INITIAL_FIELDS);
   /** The flags of all fields together. */
   allFlags = 0;
+  /** The content type, where it came behind what the limits allow; so much is needed to answer the request. */
+  lateType: string | undefined;
   /** Changes with every block that is not the same as the one before. */
   generation = 0;
 
@@ -132,6 +137,7 @@ export class FieldList {
     this.textEnd = this.textStart;
     this.count = this.size = 0;
     this.allFlags = 0;
+    this.lateType = undefined;
   }
 
   /** Lets decoded strings begin elsewhere; those of the block before are lost. */

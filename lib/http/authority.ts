@@ -1,9 +1,10 @@
 /**
- * The authority of a request: RFC 3986, section 3.2, as far as names of real hosts go.
+ * The authority of a request, the same in both HTTP versions: RFC 3986, section 3.2, as far as names of
+ * real hosts go.
  *
  * @module
  */
-import { COLON, HEX, HOST } from "../h1/chars.ts";
+import { COLON, HEX, HOST } from "./h1/chars.ts";
 
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
@@ -13,8 +14,8 @@ const MAX_PORT = 65_535;
 
 /**
  * Whether the bytes are a host that can exist, with an optional port up to 65535: a name of letters,
- * digits, `-`, `.` and `_`, or an IP literal in brackets. No user information (RFC 9113, section 8.3.1:
- * ":authority" "MUST NOT include the deprecated userinfo subcomponent").
+ * digits, `-`, `.` and `_`, or an IP literal in brackets. No user information (RFC 9110, section 4.2.4;
+ * RFC 9113, section 8.3.1: ":authority" "MUST NOT include the deprecated userinfo subcomponent").
  */
 export function isAuthority(bytes: Uint8Array, start: number, end: number): boolean {
   let i = start;

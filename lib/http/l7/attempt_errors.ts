@@ -1,0 +1,98 @@
+/**
+ * Why an attempt failed, as errors.
+ *
+ * @module
+ */
+import type { UpstreamConnection } from "../../backend/h1_pool.ts";
+import { type ErrorCode, ProxyError, type Retry } from "../../common/errors.ts";
+import type { Tally } from "./attempt_parts.ts";
+import type { TransferEnd } from "./body_transfer.ts";
+
+/** The error of a failed client connection, which it notes in the tally. */
+export function clientGone(tally: Tally, cause: unknown): ProxyError {
+  tally.gone = true;
+  return new ProxyError("client_closed", "downstream", "the client's connection failed", { cause });
+}
+
+/** The error of a backend whose answer is not HTTP. */
+export function protocolError(what: string): ProxyError {
+  return new ProxyError(
+    "upstream_protocol",
+    "upstream",
+    `the backend is not speaking HTTP: ${what}`,
+  );
+}
+
+/** What is known of an attempt that got no answer. */
+export interface NoAnswer {
+  /** What has happened to the client. */
+  readonly tally: Tally;
+  /** How the sending of the request's body ended, if it has. */
+  readonly uploadEnd: TransferEnd | undefined;
+  /** Why we gave up waiting, if we did. */
+  readonly expired: ErrorCode | undefined;
+  /** Whether interim responses came. */
+  readonly interim: boolean;
+}
+
+/** Why there is no answer on a connection whose reading has ended. */
+export function noAnswer(
+  upstream: UpstreamConnection,
+  { tally, uploadEnd, expired, interim }: NoAnswer,
+): ProxyError {
+  if (uploadEnd?.type === "malformed") {
+    return new ProxyError(uploadEnd.code, "downstream", "the chunked body is malformed");
+  }
+  if (tally.gone || uploadEnd?.type === "source") {
+    const cause = uploadEnd?.type === "source" ? uploadEnd.cause : undefined;
+    return new ProxyError("client_closed", "downstream", "the client ended early", { cause });
+  }
+  if (expired !== undefined) {
+    const side = expired === "body_timeout" ? "downstream" : "upstream";
+    return new ProxyError(expired, side, "gave up waiting");
+  }
+  const { ended, available } = upstream.reader;
+  const retry: Retry = upstream.reused && !interim && available === 0 ? "if-reused" : "never";
+  return ended?.type === "error"
+    ? new ProxyError("upstream_reset", "upstream", "the backend's connection failed", {
+      retry,
+      cause: ended.error,
+    })
+    : new ProxyError("upstream_closed", "upstream", "the backend closed without an answer", {
+      retry,
+    });
+}
+
+/**
+ * Why a response could not be passed on to its end.
+ *
+ * @param expired Why we gave up waiting, if we did.
+ */
+export function cutShort(
+  end: TransferEnd,
+  tally: Tally,
+  expired: ErrorCode | undefined,
+): ProxyError {
+  // We closed both connections, so both have failed.
+  if (expired === "upstream_stalled") {
+    return new ProxyError(expired, "upstream", "the response stalled");
+  }
+  if (end.type === "sink" || tally.gone) {
+    return clientGone(tally, end.type === "sink" ? end.cause : undefined);
+  }
+  if (end.type === "malformed") return protocolError("its chunked body is malformed");
+  const cause = end.type === "source" ? end.cause : undefined;
+  return new ProxyError(
+    cause === undefined ? "upstream_closed" : "upstream_reset",
+    "upstream",
+    "the backend ended inside the response",
+    { cause },
+  );
+}
+
+/** All backends were tried and none took a connection: as a whole, the service is not available. */
+export function exhausted(last: ProxyError): ProxyError {
+  return last.code === "connect_refused" || last.code === "connect_failed"
+    ? new ProxyError("no_backend", "upstream", "no backend can be reached", { cause: last })
+    : last;
+}

@@ -1,0 +1,53 @@
+/**
+ * What an attempt is told, and what it tells.
+ *
+ * @module
+ */
+import type { ByteWriter } from "../h1/writer.ts";
+import type { BodyTransfer } from "./body_transfer.ts";
+import type { Downstream } from "./downstream.ts";
+import type { ProxyPlan } from "./plan.ts";
+
+/** What is known of a request once its head is gone. */
+export interface RequestFacts {
+  /** The method as sent. */
+  readonly method: string;
+  /** Whether the client speaks HTTP/1.0: no chunked, no interim responses. */
+  readonly http10: boolean;
+  /** Whether the client's connection may carry another request. */
+  readonly keep: boolean;
+  /** Whether the client offers to switch protocols. */
+  readonly upgrade: boolean;
+  /** Whether the client waits for `100 Continue`. */
+  readonly expectContinue: boolean;
+}
+
+/** What has happened so far, over all attempts. */
+export interface Tally {
+  /** A byte of the final answer has gone out, so nothing else can be said or tried any more. */
+  responded: boolean;
+  /** The client's connection failed. */
+  gone: boolean;
+  /** The final status; 0 while there is none. */
+  status: number;
+  /** Bytes received from the client. */
+  bytesIn: number;
+  /** Bytes sent to the client. */
+  bytesOut: number;
+}
+
+/** What an attempt is made of. */
+export interface AttemptParts {
+  /** The client's connection. */
+  readonly connection: Downstream;
+  /** The request. */
+  readonly facts: RequestFacts;
+  /** What has happened so far. */
+  readonly tally: Tally;
+  /** The request's body. */
+  readonly transfer: BodyTransfer;
+  /** Where the request goes and what changes. */
+  readonly plan: ProxyPlan;
+  /** The request's head, and as much of its body as was there; later the response's. */
+  readonly out: ByteWriter;
+}
