@@ -119,10 +119,19 @@ export class LiveBackend {
     return new Lease(this, this.#now());
   }
 
-  /** Called by the lease: what came of an attempt that began at `started`. */
-  report(outcome: Outcome, started: number): void {
+  /** The time of the clock. */
+  get now(): number {
+    return this.#now();
+  }
+
+  /**
+   * Called by the lease: what came of an attempt that began at `started`.
+   *
+   * @param answered When its answer began; now unless given.
+   */
+  report(outcome: Outcome, started: number, answered?: number): void {
     const now = this.#now();
-    const latency = now - started;
+    const latency = (answered ?? now) - started;
     if (outcome.type === "answered") this.latency.observe(latency, now);
     else this.latency.punish(latency, now, outcome.retryAfter);
     this.onOutcome?.(outcome, latency);
@@ -158,6 +167,7 @@ export class Lease {
   /** The backend. */
   readonly backend: LiveBackend;
   readonly #started: number;
+  #answered: number | undefined;
   #reported = false;
   #held = true;
 
@@ -167,6 +177,16 @@ export class Lease {
     this.#started = started;
   }
 
+  /** Whether an answer has begun. */
+  get answered(): boolean {
+    return this.#answered !== undefined;
+  }
+
+  /** An answer has begun whose end will tell what came of the attempt; latency is what has passed until now. */
+  answering(): void {
+    this.#answered = this.backend.now;
+  }
+
   /**
    * Says what came of the attempt, as soon as that is known: for an answer, when its head is there. The first
    * report counts. An attempt that says nothing about the backend is not reported.
@@ -174,7 +194,7 @@ export class Lease {
   report(outcome: Outcome): void {
     if (this.#reported) return;
     this.#reported = true;
-    this.backend.report(outcome, this.#started);
+    this.backend.report(outcome, this.#started, this.#answered);
   }
 
   /** Gives the right back; later calls do nothing. */

@@ -241,15 +241,18 @@ export class H2Pool {
       this.#live.delete(connection);
       this.#forget(connection);
       this.#onRoom();
+      const { error } = connection;
       ready.reject(
-        new ProxyError(
-          "upstream_protocol",
-          "upstream",
-          `${addr} does not speak HTTP/2${
-            connection.error === undefined ? "" : `: ${connection.error.detail}`
-          }`,
-          { retry: "safe" },
-        ),
+        error === undefined
+          ? new ProxyError("upstream_closed", "upstream", `${addr} went away at once`, {
+            retry: "safe",
+          })
+          : new ProxyError(
+            "upstream_protocol",
+            "upstream",
+            `${addr} does not speak HTTP/2: ${error.detail}`,
+            { retry: "safe" },
+          ),
       );
     });
     // Before its SETTINGS are there, nobody knows how many streams the backend takes.

@@ -13,7 +13,9 @@ export type Outcome =
     readonly reason: string;
     /** How long the backend wants to be left alone, in milliseconds (`Retry-After`, `grpc-retry-pushback-ms`). */
     readonly retryAfter?: number;
-  };
+  }
+  /** It has answered that it has too much to do (429): it should get less, but it does not fail. */
+  | { readonly type: "busy"; readonly reason: string; readonly retryAfter?: number };
 
 /** The backend has answered. */
 export const ANSWERED: Outcome = { type: "answered" };

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ErrorCode } from "../../lib/common/errors.ts";
 import type { Duplex } from "../../lib/common/duplex.ts";
 import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
 import type { AbuseToken } from "../../lib/http/h2/budget.ts";
@@ -101,6 +102,12 @@ export class RawPeer {
   readonly frames: Frame[] = [];
   /** Calls that a server got. */
   readonly calls: Call[] = [];
+  /** What the engine said of their heads. */
+  readonly heads: {
+    readonly refused: boolean;
+    readonly error: ErrorCode | "";
+    readonly grpc: boolean;
+  }[] = [];
   /** Refusals that the engine told. */
   readonly abuse: AbuseToken[] = [];
   /** Whether the engine has ended its side. */
@@ -112,6 +119,8 @@ export class RawPeer {
   /** How often the engine said that streams end and that the peer goes away. */
   streamsEnded = 0;
   goaways = 0;
+  /** Told what the peer says when it goes away. */
+  onGoaway: ((code: number, debug: string) => void) | undefined;
   readonly #duplex: Duplex;
   #buffer: Uint8Array = new Uint8Array(0);
   #reading = true;
@@ -122,7 +131,8 @@ export class RawPeer {
     this.#duplex = ours;
     this.#reading = reads;
     const handler: H2Handler = {
-      onRequest: (stream, head, { endStream }) => {
+      onRequest: (stream, head, { endStream, refused }) => {
+        this.heads.push({ refused, error: refused ? head.error : "", grpc: head.grpc });
         const call = new Call(stream, readFields(head.fields), 0);
         call.ended = endStream;
         this.calls.push(call);
@@ -130,7 +140,10 @@ export class RawPeer {
         return call;
       },
       onAbuse: (token) => this.abuse.push(token),
-      onGoaway: () => this.goaways++,
+      onGoaway: (code, debug) => {
+        this.goaways++;
+        this.onGoaway?.(code, debug);
+      },
       onStreamEnded: () => this.streamsEnded++,
     };
     this.connection = new H2Connection({

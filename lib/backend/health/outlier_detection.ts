@@ -97,7 +97,7 @@ export class OutlierDetection implements Timed {
       record.intervalEnds = now + interval;
     }
     record.requests++;
-    if (outcome.type === "answered") {
+    if (outcome.type !== "failed") {
       record.inRow = 0;
       return;
     }

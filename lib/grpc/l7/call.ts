@@ -46,12 +46,6 @@ const WORTH_TELLING_MS = 1;
 
 const log = getLogger("grpc");
 
-/** At layer 4, the backend that all calls of one client connection go to, once one has been reached. */
-export interface Binding {
-  /** The backend. */
-  backend: LiveBackend | undefined;
-}
-
 /** What opens connections. */
 interface Connections {
   acquire(): Promise<H2Connection>;
@@ -63,7 +57,6 @@ export class GrpcCall implements StreamListener, ClientEvents {
   readonly #forwarding: Forwarding;
   readonly #down: H2Stream;
   readonly #record: CallRecord;
-  readonly #binding: Binding | undefined;
   #deadline: CallDeadline | undefined;
   #plan: ProxyPlan | undefined;
   #block: RequestBlock | undefined;
@@ -98,19 +91,17 @@ export class GrpcCall implements StreamListener, ClientEvents {
    */
   constructor(
     context: GrpcContext,
-    { stream, head, forwarding, endStream, refused, binding }: {
+    { stream, head, forwarding, endStream, refused }: {
       readonly stream: H2Stream;
       readonly head: H2RequestHead;
       readonly forwarding: Forwarding;
       readonly endStream: boolean;
       readonly refused: boolean;
-      readonly binding: Binding | undefined;
     },
   ) {
     this.#context = context;
     this.#forwarding = forwarding;
     this.#down = stream;
-    this.#binding = binding;
     this.#requestEnded = endStream;
     this.#record = new CallRecord(
       context,
@@ -162,10 +153,9 @@ export class GrpcCall implements StreamListener, ClientEvents {
   /** @param failed What is answered when there is no backend that has not been tried. */
   #attempt(plan: ProxyPlan, failed: ErrorCode = "no_backend"): void {
     const tried = this.#tried;
-    const backend = this.#binding?.backend ??
-      (tried === undefined
-        ? plan.pool.pick()
-        : plan.pool.pick((member) => tried.has(member.backend)));
+    const backend = tried === undefined
+      ? plan.pool.pick()
+      : plan.pool.pick((member) => tried.has(member.backend));
     if (backend === undefined) return this.#answer(failed);
     this.#backend = backend;
     this.#lease = backend.acquire();
@@ -197,7 +187,6 @@ export class GrpcCall implements StreamListener, ClientEvents {
   }
 
   #open(connection: H2Connection): void {
-    if (this.#binding !== undefined) this.#binding.backend ??= this.#backend;
     let block = this.#block!.bytes;
     const deadline = this.#deadline;
     if (deadline !== undefined && deadline.spent >= WORTH_TELLING_MS) {
@@ -252,10 +241,7 @@ export class GrpcCall implements StreamListener, ClientEvents {
     this.#upstream!.failed(code);
     this.#lease!.release();
     const { maxAttempts } = this.#context;
-    if (
-      this.#binding?.backend === undefined && safe && this.#replayable &&
-      this.#record.attempts < maxAttempts
-    ) {
+    if (safe && this.#replayable && this.#record.attempts < maxAttempts) {
       if (!again) (this.#tried ??= new Set()).add(backend);
       return this.#attempt(this.#plan!, code);
     }

@@ -1,7 +1,6 @@
 /**
- * One HTTP/2 connection of a client. At layer 7 each of its streams goes its own way; at layer 4 all go to the
- * backend that the first was given to. Where HTTP is balanced on the same port, the content type tells calls
- * from other requests.
+ * One HTTP/2 connection of a client, each of whose streams goes its own way. Where HTTP is balanced on the same
+ * port, the content type tells calls from other requests.
  *
  * @module
  */
@@ -15,7 +14,7 @@ import type { StreamListener } from "../../http/h2/stream.ts";
 import { H2Exchange, type H2Http, type H2Request } from "../../http/l7/h2_exchange.ts";
 import type { Served } from "../../mux/listener.ts";
 import { getLogger } from "../../observe/logger.ts";
-import { type Binding, GrpcCall } from "./call.ts";
+import { GrpcCall } from "./call.ts";
 import type { GrpcContext } from "./context.ts";
 
 /**
@@ -57,7 +56,6 @@ export class GrpcConnection implements Served {
       client: { address, scheme: "http" },
       authority: formatHostPort(duplex.local.hostname, duplex.local.port),
     };
-    const binding: Binding | undefined = context.bound ? { backend: undefined } : undefined;
     this.#h2 = new H2Connection({
       role: "server",
       duplex,
@@ -74,7 +72,7 @@ export class GrpcConnection implements Served {
           if (http !== undefined && !head.grpc) {
             return this.#exchange(http, { stream, head, endStream, refused, carrier: duplex });
           }
-          return new GrpcCall(context, { stream, head, forwarding, endStream, refused, binding })
+          return new GrpcCall(context, { stream, head, forwarding, endStream, refused })
             .fromClient;
         },
         onAbuse: (token) => {
@@ -115,8 +113,8 @@ export class GrpcConnection implements Served {
     }
   }
 
-  drain(): void {
-    this.#h2.drain();
+  drain(idle?: number): void {
+    this.#h2.drain(idle);
   }
 
   abort(): void {

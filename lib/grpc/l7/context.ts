@@ -3,9 +3,11 @@
  *
  * @module
  */
+import type { Recovery } from "../../backend/recovery.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { ForwardedMode } from "../../http/forwarded.ts";
 import type { H2Connection, H2Options } from "../../http/h2/connection.ts";
+import type { KeyReader } from "../../http/l7/affinity.ts";
 import type { H2Http } from "../../http/l7/h2_exchange.ts";
 import type { Planner } from "../../http/l7/plan.ts";
 import type { AccessLog } from "../../observe/access_log.ts";
@@ -30,8 +32,6 @@ export interface GrpcContext {
   readonly services: OwnServices | undefined;
   /** What serves requests that are no gRPC calls; without it they are proxied like calls. */
   readonly http?: H2Http;
-  /** Layer 4: whether all calls of a client connection go to one backend. */
-  readonly bound: boolean;
   /** Finds the route and the pool of a call. */
   readonly planner: Planner;
   /** For all deadlines. */
@@ -44,6 +44,10 @@ export interface GrpcContext {
   readonly isTrusted: (address: string) => boolean;
   /** How often a call may be tried, the first time included. */
   readonly maxAttempts: number;
+  /** How answers are judged and calls sent again. */
+  readonly recovery: Recovery;
+  /** What calls are hashed by, if they are. */
+  readonly keyOf?: KeyReader | undefined;
   /** Counters of this listener. */
   readonly metrics: ListenerMetrics;
   /** Where calls are logged, if they are. */

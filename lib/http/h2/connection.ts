@@ -36,7 +36,7 @@ export { DEFAULT_H2_OPTIONS, type H2Handler, type H2Options, type H2Parts, type 
 /** Bytes that are read at once while little comes, and while much does. */
 const SMALL_READ = 4 * 1024;
 const LARGE_READ = 64 * 1024;
-/** How long a peer has to read why or that it is left, and to close the connection, in milliseconds. */
+/** How long a peer may be silent that has been told of the end, in milliseconds. */
 const LINGER_MS = 1000;
 
 /** One HTTP/2 connection. */
@@ -56,7 +56,8 @@ export class H2Connection implements Timed {
   readonly #keepalive: Keepalive | undefined;
   readonly #age: Age | undefined;
   #tableAsked = false;
-  #lingers = false;
+  /** When the socket is closed whatever the peer does, once we have ended our side. */
+  #closeBy: number | undefined;
   readonly #done = Promise.withResolvers<void>();
   #drainsWhenReady = false;
 
@@ -213,6 +214,7 @@ export class H2Connection implements Timed {
       before = reader.bytesRead;
       if (!await reader.fill()) break;
       this.#keepalive?.onRead();
+      if (this.#closing.closed) this.#arm();
       if (reader.end === reader.buffer.length) reader.grow(LARGE_READ);
     }
     await this.#closing.said;
@@ -270,13 +272,16 @@ export class H2Connection implements Timed {
     this.#clock.arm(this, delay);
   }
 
-  /** What is left to be read by the peer has its time; one that broke the rules is not waited for. */
+  /**
+   * The peer has a while to read what is left and to close the connection, and longer as long as it is seen to read.
+   * One that broke the rules is not waited for.
+   */
   #armLast(): void {
-    if (this.error === undefined) {
-      const { writeTimeout } = this.#options;
-      this.#clock.arm(this, this.#outbox.writing ? writeTimeout : LINGER_MS);
-    } else if (!this.#lingers) this.#clock.arm(this, LINGER_MS);
-    this.#lingers = this.error !== undefined;
+    const { writeTimeout } = this.#options;
+    const { time } = this.#clock;
+    this.#closeBy ??= time + (this.error === undefined ? writeTimeout : LINGER_MS);
+    const delay = this.#outbox.writing ? writeTimeout : LINGER_MS;
+    this.#clock.arm(this, Math.min(delay, this.#closeBy - time));
   }
 
   onDeadline(): void {
