@@ -3,28 +3,38 @@
  *
  * @module
  */
+import type { Duplex } from "../common/duplex.ts";
+import { TunnelConnection } from "../grpc/l4/connection.ts";
+import type { TunnelContext } from "../grpc/l4/context.ts";
 import { GrpcConnection } from "../grpc/l7/connection.ts";
 import { HttpConnection } from "../http/l7/connection.ts";
 import type { HttpContext } from "../http/l7/context.ts";
+import type { Served } from "../mux/listener.ts";
 import { SniffedConnection } from "../mux/sniffed_connection.ts";
+import type { ListenerMetrics } from "../observe/metrics.ts";
 import { LoadBalancer, RoutingBalancer } from "./balancer.ts";
 import { type Acceptor, Core, keepCore, makeManagementScratch } from "./core.ts";
+import { backendConnections } from "./h2_options.ts";
 import type { GrpcL7Options, HttpL7Options, LoadBalancerOptions } from "./options.ts";
 
 /**
  * What serves the connections of a gRPC listener: HTTP/2 with prior knowledge, and on the same port the
  * management API over HTTP/1.1.
  */
-function grpcAcceptor(core: Core, options: HttpL7Options): Acceptor {
+function grpcAcceptor(
+  core: Core,
+  options: HttpL7Options,
+  makeServer: (metrics: ListenerMetrics) => (duplex: Duplex) => Served,
+): Acceptor {
   return (metrics) => {
-    const grpc = core.grpcContext(metrics, options);
+    const h2 = makeServer(metrics);
     const http: HttpContext = { ...core.httpContext(metrics, options), closeAfterFirst: true };
     const scratch = makeManagementScratch(http);
     return (duplex) =>
       new SniffedConnection(duplex, {
         clock: core.clock,
         timeout: http.timeouts.requestHead,
-        h2: (duplex) => new GrpcConnection(duplex, grpc),
+        h2,
         http1: (duplex) => new HttpConnection(duplex, http, scratch),
       });
   };
@@ -56,9 +66,34 @@ export class GrpcL7 extends RoutingBalancer {
       options,
       options.fallback,
     );
-    super(core, grpcAcceptor(core, options), options.routes);
+    super(
+      core,
+      grpcAcceptor(core, options, (metrics) => {
+        const context = core.grpcContext(metrics, options);
+        return (duplex) => new GrpcConnection(duplex, context);
+      }),
+      options.routes,
+    );
     keepCore(this, core);
   }
+}
+
+/** What the connections of a gRPC listener at layer 4 share. */
+function tunnelContext(
+  core: Core,
+  metrics: ListenerMetrics,
+  options: LoadBalancerOptions,
+): TunnelContext {
+  const { pool, connect, connectTimeout, caCerts } = core.streamContext(metrics, undefined);
+  return {
+    calls: core.grpcContext(metrics, options),
+    pool,
+    connect,
+    connectTimeout,
+    caCerts,
+    h2: backendConnections(options),
+    onBackends: (listener) => core.registry.onChange(listener),
+  };
 }
 
 /** Balances gRPC per connection: all calls of one client connection go to one backend. */
@@ -73,6 +108,12 @@ export class GrpcL4 extends LoadBalancer {
       { name: "grpc-l4", layer: "l4", scheme: "grpc", descriptorShare: 0.75, busy: undefined },
       options,
     );
-    super(core, grpcAcceptor(core, options));
+    super(
+      core,
+      grpcAcceptor(core, options, (metrics) => {
+        const context = tunnelContext(core, metrics, options);
+        return (duplex) => new TunnelConnection(duplex, context);
+      }),
+    );
   }
 }

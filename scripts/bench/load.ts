@@ -131,7 +131,7 @@ export async function measure(
 
 /** The command that makes the load of a scenario, and the parser of what it prints. */
 function generator(
-  { connections, streams }: Scenario,
+  { connections, streams, stateless }: Scenario,
   { url, seconds }: { url: string; seconds: number },
 ): { command: string[]; parse: (text: string) => WrkResult } {
   if (streams === undefined) {
@@ -139,6 +139,7 @@ function generator(
     return { command: [findProgram("wrk")!, ...options, url], parse: parseWrk };
   }
   const options = ["-t1", `-c${connections}`, `-m${streams}`, "-D", String(seconds)];
+  if (stateless) options.push("--encoder-header-table-size=0");
   const headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"];
   return { command: [findProgram("h2load")!, ...options, ...headers, url], parse: parseH2load };
 }

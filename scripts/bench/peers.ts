@@ -173,7 +173,10 @@ ${servers.join("\n")}
 const caddy: Peer = {
   name: "caddy",
   async configure({ folder, scenario, backends }, port) {
-    if (scenario.layer === 4) return { skip: "it has no layer 4 without a plugin" };
+    // gRPC is compared at layer 4 too, where it balances calls and not connections.
+    if (scenario.layer === 4 && scenario.streams === undefined) {
+      return { skip: "it has no layer 4 without a plugin" };
+    }
     const scheme = scenario.streams === undefined ? "" : "h2c://";
     const servers = backends.map((backend) => `${scheme}127.0.0.1:${backend}`).join(" ");
     const config = `${folder}/Caddyfile`;
@@ -204,8 +207,8 @@ http://:${port} {
 const nghttpx: Peer = {
   name: "nghttpx",
   configure({ scenario, backends }, port) {
-    if (scenario.streams === undefined || scenario.layer === 4) {
-      return Promise.resolve({ skip: "it is compared for gRPC at layer 7" });
+    if (scenario.streams === undefined) {
+      return Promise.resolve({ skip: "it is compared for gRPC, which it balances per call" });
     }
     return Promise.resolve({
       command: [

@@ -121,8 +121,9 @@ function cells({ rows, ratios }: ScenarioReport): string[][] {
   });
 }
 
-function title({ name, path, bodyBytes, connections }: Scenario): string {
-  return `${name}: GET ${path}, ${bodyBytes} bytes, ${connections} connections`;
+function title({ name, path, bodyBytes, connections, stateless }: Scenario): string {
+  const encoder = stateless ? ", client without a dynamic table" : "";
+  return `${name}: GET ${path}, ${bodyBytes} bytes, ${connections} connections${encoder}`;
 }
 
 /** A table for the terminal, its columns aligned. */

@@ -20,6 +20,8 @@ export interface Scenario {
   connections: number;
   /** gRPC only: calls that each connection has open at a time. */
   streams?: number;
+  /** gRPC only: whether the client's field blocks use no dynamic table (RFC 7541). */
+  stateless?: boolean;
 }
 
 /** A message as gRPC frames it: no compression, length 4, then 4 bytes. */
@@ -57,7 +59,9 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "http-l7-10k", mode: "http-l7", layer: 7, ...medium },
   { name: "http-l7-1m", mode: "http-l7", layer: 7, ...large },
   { name: "grpc-l4", mode: "grpc-l4", layer: 4, ...call },
+  { name: "grpc-l4-stateless", mode: "grpc-l4", layer: 4, ...call, stateless: true },
   { name: "grpc-l7", mode: "grpc-l7", layer: 7, ...call },
+  { name: "grpc-l7-stateless", mode: "grpc-l7", layer: 7, ...call, stateless: true },
 ];
 
 /**

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Connect } from "../../lib/backend/connector.ts";
+import type { RecoveryOptions } from "../../lib/backend/recovery.ts";
 import { Registry } from "../../lib/backend/registry.ts";
 import { formatAddress } from "../../lib/common/address.ts";
 import type { Duplex } from "../../lib/common/duplex.ts";
@@ -12,10 +13,12 @@ import { ProxyError } from "../../lib/common/errors.ts";
 import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
 import { GrpcConnection } from "../../lib/grpc/l7/connection.ts";
 import type { GrpcContext } from "../../lib/grpc/l7/context.ts";
+import type { H2Options } from "../../lib/http/h2/options.ts";
 import { Planner } from "../../lib/http/l7/plan.ts";
 import { type ListenerMetrics, Metrics } from "../../lib/observe/metrics.ts";
 import type { Route } from "../../lib/route/route.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
+import { makeRecovery } from "./recovery.ts";
 import { type Exchange, H2Backend, type H2BackendOptions, H2Client } from "./h2_peer.ts";
 
 /** How a test wants its balancer. */
@@ -23,6 +26,10 @@ export interface GrpcL7Options extends H2BackendOptions {
   readonly backends?: readonly string[];
   readonly routes?: readonly Route[];
   readonly context?: Partial<GrpcContext>;
+  /** How calls are sent again. */
+  readonly recovery?: RecoveryOptions;
+  /** What its connections to backends grant and ask. */
+  readonly upstream?: Partial<H2Options>;
 }
 
 /** A balancer in memory. */
@@ -42,10 +49,12 @@ export class GrpcL7Scene implements AsyncDisposable {
   static async open(options: GrpcL7Options = {}): Promise<GrpcL7Scene> {
     const scene = new GrpcL7Scene(options);
     const [ours, theirs] = makeMemoryPair();
+    const recovery = options.context?.recovery ??
+      makeRecovery(scene.time.clock, "grpc", options.recovery);
     scene.server = new GrpcConnection(theirs, {
       services: undefined,
-      bound: false,
-      planner: new Planner(scene.registry),
+      planner: new Planner(scene.registry, recovery.rules),
+      recovery,
       clock: scene.time.clock,
       h2: {},
       forwarded: "off",
@@ -73,6 +82,7 @@ export class GrpcL7Scene implements AsyncDisposable {
         waitTimeout: 2_000,
         idleTimeout: 30_000,
         connectTimeout: 1_000,
+        h2: options.upstream ?? {},
       },
       clock,
       connect: this.#connect,

@@ -43,7 +43,7 @@ function makeScratch(context: HttpContext): Scratch {
   return {
     request: new RequestHead(context.limits),
     response: new ResponseHead(context.limits),
-    planner: new Planner(context.registry),
+    planner: new Planner(context.registry, context.recovery.rules),
   };
 }
 
@@ -70,8 +70,8 @@ export class H2Front {
     const [ours, theirs] = makeMemoryPair(CLIENT, LISTENER);
     this.server = new GrpcConnection(theirs, {
       services: undefined,
-      bound: false,
-      planner: new Planner(lb.registry),
+      planner: new Planner(lb.registry, context.recovery.rules),
+      recovery: context.recovery,
       clock,
       h2: {},
       forwarded: "off",

@@ -26,6 +26,23 @@ const GRPC_STATUS = knownNameId("grpc-status");
 const MAX_STATUS_DIGITS = 3;
 const HTTP_OK = 200;
 
+/** What `grpc-status` says; {@linkcode NO_STATUS} when it says nothing. */
+export function readGrpcStatus(fields: FieldList): number {
+  const index = fields.find(GRPC_STATUS);
+  if (index < 0) return NO_STATUS;
+  const { bytes } = fields;
+  const start = fields.valueStart(index);
+  const end = fields.valueEnd(index);
+  if (start === end || end - start > MAX_STATUS_DIGITS) return NO_STATUS;
+  let status = 0;
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i]! - 0x30;
+    if (digit < 0 || digit > 9) return NO_STATUS;
+    status = status * 10 + digit;
+  }
+  return status;
+}
+
 /** The record of one call, or of another request. */
 export class CallRecord {
   /** Whether it is a gRPC call. */
@@ -105,9 +122,16 @@ export class CallRecord {
    */
   attempt(route: string, backend: LiveBackend): void {
     this.attempts++;
+    this.adopt(route, backend, this.#context.metrics.requests(route, backend.id));
+  }
+
+  /** What comes next is of this backend; what an earlier one has answered does not count. */
+  adopt(route: string, backend: LiveBackend, series: RequestStats): void {
     this.#route = route;
     this.#backend = backend;
-    this.#series = this.#context.metrics.requests(route, backend.id);
+    this.#series = series;
+    this.#grpcStatus = NO_STATUS;
+    this.#grpcMessage = "";
   }
 
   /** It was found out where the call goes. Names that a route has are known, whatever backends say of them. */
@@ -171,18 +195,8 @@ export class CallRecord {
 
   /** Reads how the call ended from its trailers, or from a head that is all of the answer. */
   readStatus(fields: FieldList): void {
-    const index = fields.find(GRPC_STATUS);
-    if (index < 0) return;
-    const { bytes } = fields;
-    const start = fields.valueStart(index);
-    const end = fields.valueEnd(index);
-    if (start === end || end - start > MAX_STATUS_DIGITS) return;
-    let status = 0;
-    for (let i = start; i < end; i++) {
-      const digit = bytes[i]! - 0x30;
-      if (digit < 0 || digit > 9) return;
-      status = status * 10 + digit;
-    }
+    const status = readGrpcStatus(fields);
+    if (status === NO_STATUS) return;
     this.#grpcStatus = status;
     if (status === 0 || this.#context.accessLog === undefined) return;
     this.#grpcMessage = decodeMessage(fields.get("grpc-message") ?? "");
