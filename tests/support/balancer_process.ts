@@ -5,26 +5,34 @@
  */
 import { cpuSeconds, residentBytes } from "../../scripts/bench/process.ts";
 import { PROJECT_ROOT } from "../../scripts/module_graph.ts";
-import type { BalancerProgram } from "./balancer_program.ts";
+import type { BalancerAddresses, BalancerProgram } from "./balancer_program.ts";
 
 /** Balancers in a process of their own. */
 export class BalancerProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #output: Promise<string>;
   #ending = false;
-  /** Where the balancer at layer 7 listens. */
-  readonly l7: Deno.Addr;
-  /** Where the balancer at layer 4 listens. */
-  readonly l4: Deno.Addr;
+  /** Where they listen. */
+  readonly addresses: BalancerAddresses;
 
   private constructor(
     child: Deno.ChildProcess,
     output: Promise<string>,
-    addresses: readonly [Deno.Addr, Deno.Addr],
+    addresses: BalancerAddresses,
   ) {
     this.#child = child;
     this.#output = output;
-    [this.l7, this.l4] = addresses;
+    this.addresses = addresses;
+  }
+
+  /** Where the balancer at layer 7 listens. */
+  get l7(): Deno.Addr {
+    return this.addresses.l7;
+  }
+
+  /** Where the balancer at layer 4 listens. */
+  get l4(): Deno.Addr {
+    return this.addresses.l4;
   }
 
   /**
@@ -59,6 +67,13 @@ export class BalancerProcess implements AsyncDisposable {
     }
     await reader.cancel();
     return new BalancerProcess(child, output, JSON.parse(line));
+  }
+
+  /** Its metrics as Prometheus reads them. */
+  async metrics(): Promise<string> {
+    const { hostname, port } = this.addresses.admin as Deno.NetAddr;
+    const response = await fetch(`http://${hostname}:${port}/metrics`);
+    return await response.text();
   }
 
   /** CPU seconds that it has used. */

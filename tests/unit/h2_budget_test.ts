@@ -11,6 +11,16 @@ function countUntilRefused(count: () => AbuseToken | undefined, most = 100_000):
   return [most, ""];
 }
 
+Deno.test("streams that lived for a second may be reset at will, and each that ended in order makes up for one reset", () => {
+  const budget = new AbuseBudget();
+  assertEquals(countUntilRefused(() => budget.countCancel(5000, 4000), 10_000)[1], "");
+  assertEquals(countUntilRefused(() => budget.countCancel(5000, 4001)), [100, "rapid_reset"]);
+  for (let ended = 0; ended < 30; ended++) budget.countEnded();
+  assertEquals(countUntilRefused(() => budget.countCancel(5000, 5000)), [30, "rapid_reset"]);
+  for (let ended = 0; ended < 1000; ended++) budget.countEnded();
+  assertEquals(countUntilRefused(() => budget.countCancel(5000, 5000)), [100, "rapid_reset"]);
+});
+
 Deno.test("A1: 100 resets at once are taken, then 20 each second", () => {
   const budget = new AbuseBudget();
   assertEquals(countUntilRefused(() => budget.countReset(0)), [100, "rapid_reset"]);

@@ -195,7 +195,7 @@ export class BackendFrames implements FrameJudge {
       tunnel.resetClient(id, H2Code.NoError);
       tunnel.resetBackend(id, H2Code.NoError);
       verdict = "drop";
-    }
+    } else tunnel.client.budget.countEnded();
     tunnel.remove(call, call.record.answeredStatus);
     return verdict;
   }

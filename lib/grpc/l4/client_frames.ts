@@ -374,7 +374,13 @@ export class ClientFrames implements FrameJudge {
     const call = tunnel.calls.get(streamId);
     const stream = call === undefined ? tunnel.own.get(streamId) : undefined;
     if (call === undefined && stream === undefined) return "drop";
-    if (tunnel.refuses(client.budget.countReset(tunnel.now()))) return "drop";
+    const { budget } = client;
+    const now = tunnel.now();
+    if (
+      tunnel.refuses(
+        call === undefined ? budget.countReset(now) : budget.countCancel(now, call.record.started),
+      )
+    ) return "drop";
     if (stream !== undefined) {
       this.#own.onReset(stream, code);
       return "drop";

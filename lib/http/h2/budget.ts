@@ -14,7 +14,7 @@
 export type AbuseToken =
   /** A field block above the limit, or the decoder's verdict `excessive`. */
   | "field_block_flood"
-  /** Streams opened and reset again, by the peer or by us on its account. */
+  /** Streams opened and reset again within a second, by the peer or by us on its account. */
   | "rapid_reset"
   /** A field block in too many CONTINUATION frames. */
   | "continuation_flood"
@@ -83,6 +83,9 @@ export const DEFAULT_BUDGET_LIMITS: BudgetLimits = {
 export const IDLE_PING_INTERVAL = 7_200_000;
 /** PINGs before their time that are forgiven (gRFC A8). */
 const FORGIVEN_PINGS = 2;
+
+/** Milliseconds that a stream must have lived for its reset to be no rapid one; Envoy has the same second. */
+const RAPID = 1000;
 
 /** WINDOW_UPDATE frames that are always allowed. */
 const FREE_WINDOW_UPDATES = 5;
@@ -171,6 +174,19 @@ export class AbuseBudget {
    */
   countReset(now: number): AbuseToken | undefined {
     return this.#resets.take(now) ? undefined : "rapid_reset";
+  }
+
+  /**
+   * The peer reset a stream that was opened at `opened`. One that has lived for a while has cost no more than any
+   * other, so a client whose calls all run into their deadlines is not taken for a flood.
+   */
+  countCancel(now: number, opened: number): AbuseToken | undefined {
+    return now - opened >= RAPID ? undefined : this.countReset(now);
+  }
+
+  /** A stream ended in order on both sides: it makes up for one that was reset. */
+  countEnded(): void {
+    this.#resets.refund();
   }
 
   /** HEADERS came, `length` bytes of its block in it. */

@@ -125,6 +125,18 @@ export class H2Connection implements Timed {
     return this.#closing.error;
   }
 
+  /** For how long the peer has had no stream, in milliseconds; `undefined` while anything is under way. */
+  get idleTime(): number | undefined {
+    const busy = this.#streams.size > 0 || this.#outbox.writing;
+    if (busy || !this.#closing.open || !this.#link.ready) return undefined;
+    return this.#clock.now() - (this.deadline - this.#options.idleTimeout);
+  }
+
+  /** Whether the peer has opened any stream. */
+  get used(): boolean {
+    return this.#streams.lastOfPeer > 0;
+  }
+
   /** All bytes read. */
   get bytesRead(): number {
     return this.#reader.bytesRead;

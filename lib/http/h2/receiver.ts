@@ -154,7 +154,10 @@ export class Receiver {
     }
     const stream = this.#streams.get(streamId);
     if (stream === undefined) return;
-    if (link.role === "server" && link.refuses(link.budget.countReset(link.clock.now()))) return;
+    if (
+      link.role === "server" &&
+      link.refuses(link.budget.countCancel(link.clock.now(), stream.opened))
+    ) return;
     this.#streams.drop(stream, {
       code,
       unprocessed: code === H2Code.RefusedStream,

@@ -71,6 +71,8 @@ export class H2Stream {
   receiveWindow: number;
   /** Bytes that have gone on and are not granted again yet. */
   unGranted = 0;
+  /** When it was opened, in milliseconds of the connection's clock, to a tick. */
+  opened = 0;
   /** Whether we have ended our side. */
   localEnded = false;
   /** Whether the peer has ended its side. */

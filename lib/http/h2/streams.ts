@@ -98,6 +98,7 @@ export class Streams implements StreamHost {
   #make(id: number): H2Stream {
     const { peer, options } = this.#link;
     const stream = new H2Stream(id, this, peer.initialWindowSize, options.streamWindow);
+    stream.opened = this.#link.clock.time;
     this.#open.set(id, stream);
     this.#watcher.onOpened();
     return stream;
@@ -131,6 +132,7 @@ export class Streams implements StreamHost {
   }
 
   settle(stream: H2Stream): void {
+    if (stream.localEnded && stream.remoteEnded) this.#link.budget.countEnded();
     stream.drop();
     this.#forget(stream);
   }
