@@ -1,60 +1,51 @@
 /**
- * Installs the conformance tools of others at fixed versions into `.cache/bin` and runs the conformance
- * tests. Without Go it says so, and the tests that need a tool are left out.
+ * Installs programs of others at fixed versions into `.cache` and runs the conformance tests with them.
+ * What cannot be installed is said, and the tests that need it are left out.
+ *
+ * ```sh
+ * deno task conformance
+ * deno task conformance --tools-only
+ * ```
  *
  * @module
  */
-const TOOLS = [
-  { name: "h2spec", from: "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible" },
-  { name: "grpcurl", from: "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3" },
-] as const;
+import { parseArgs } from "@std/cli";
+import { findDependents } from "./conformance/dependents.ts";
+import { installGoPrograms } from "./conformance/go.ts";
+import { installPythonPackages } from "./conformance/python.ts";
+import { run } from "./conformance/run.ts";
+import { refuseUnknown, runScript, ScriptError } from "./script.ts";
 
-const root = new URL("../", import.meta.url);
-const bin = new URL(".cache/bin/", root);
+const HELP = `usage: deno task conformance [options]
 
-async function run(command: string, args: string[], env: Record<string, string> = {}) {
-  const { success } = await new Deno.Command(command, {
-    args,
-    env,
-    cwd: root,
-    stdout: "inherit",
-    stderr: "inherit",
-  }).output();
-  return success;
-}
+  --tools-only   run only the tests that run programs of others; \`deno task test\` has the rest
+  --no-install   take what is installed
+  -h, --help     show this text`;
 
-function exists(url: URL): boolean {
-  try {
-    return Deno.statSync(url).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
+/** How long all tests may take, in milliseconds. */
+const TESTS_MS = 10 * 60_000;
+
+async function main(): Promise<void> {
+  const args = parseArgs(Deno.args, {
+    boolean: ["tools-only", "install", "help"],
+    negatable: ["install"],
+    default: { install: true },
+    alias: { h: "help" },
+    unknown: refuseUnknown,
+  });
+  if (args.help) return console.log(HELP);
+  if (args.install) {
+    // One waits for the network while the other needs the processor.
+    const leftOut = await Promise.all([installGoPrograms(), installPythonPackages()]);
+    for (const line of leftOut.flat()) console.error(`left out: ${line}`);
   }
+  const foreign = await findDependents("tests", "tests/support/tools.ts");
+  const elsewhere = foreign.filter((file) => !file.startsWith("tests/conformance/"));
+  const failure = await run(Deno.execPath(), {
+    args: ["test", "-A", ...(args["tools-only"] ? foreign : ["tests/conformance", ...elsewhere])],
+    timeoutMs: TESTS_MS,
+  });
+  if (failure !== undefined) throw new ScriptError(`the tests: ${failure}`);
 }
 
-async function install(): Promise<void> {
-  for (const { name, from } of TOOLS) {
-    // The version is in the name of a mark beside the program, so that another one is installed anew.
-    const mark = new URL(`${name}.${from.slice(from.indexOf("@") + 1)}`, bin);
-    if (exists(new URL(name, bin)) && exists(mark)) continue;
-    try {
-      if (await run("go", ["install", from], { GOBIN: bin.pathname })) {
-        await Deno.writeTextFile(mark, `${from}\n`);
-      } else {
-        console.error(`left out: ${name}, because "go install ${from}" failed`);
-      }
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      console.error(`left out: ${name}, because Go is not installed`);
-    }
-  }
-}
-
-if (import.meta.main) {
-  await Deno.mkdir(bin, { recursive: true });
-  await install();
-  // Tests elsewhere that use one of the tools find it on the path.
-  const PATH = `${bin.pathname}:${Deno.env.get("PATH") ?? ""}`;
-  const tests = ["tests/conformance", "tests/net/grpc_services_test.ts"];
-  if (!await run(Deno.execPath(), ["test", "-A", ...tests], { PATH })) Deno.exit(1);
-}
+if (import.meta.main) await runScript("conformance", main);

@@ -4,7 +4,9 @@
  * @module
  */
 import type { Candidate, Strategy } from "../strategy/strategy.ts";
+import { hasWeight, shareOf } from "../strategy/share.ts";
 import { createStrategy, type StrategyName } from "../strategy/registry.ts";
+import type { Admission, Waiting } from "./admission.ts";
 import type { LiveBackend, Membership } from "./backend.ts";
 
 /** A backend in a pool, with the share it has there. */
@@ -47,7 +49,12 @@ export interface PoolRules {
    * are picked, since the few would break under the load of all. Default 0.25.
    */
   readonly panicThreshold?: number;
+  /** Where requests wait while all members are at their limit; there are no limits unless given. */
+  readonly admission?: Admission | undefined;
 }
+
+/** More requests in flight than any backend has. */
+const FAR_BEHIND = 2 ** 32;
 
 /** The default of {@linkcode PoolRules.panicThreshold}. */
 export const DEFAULT_PANIC_THRESHOLD = 0.25;
@@ -59,6 +66,9 @@ export class Pool implements Membership {
   readonly #members = new Map<LiveBackend, Member>();
   readonly #strategyName: StrategyName;
   readonly #panicThreshold: number;
+  readonly #admission: Admission | undefined;
+  /** Those that the strategy picks from. */
+  #picked: readonly Member[] = [];
   #strategy: Strategy<Member>;
   #weighted = false;
   #panics = false;
@@ -67,8 +77,12 @@ export class Pool implements Membership {
    * Makes an empty pool. With `round-robin`, members of different weights are picked by weight, as
    * users of nginx know it.
    */
-  constructor(name: string, { strategy, panicThreshold = DEFAULT_PANIC_THRESHOLD }: PoolRules) {
+  constructor(
+    name: string,
+    { strategy, panicThreshold = DEFAULT_PANIC_THRESHOLD, admission }: PoolRules,
+  ) {
     this.name = name;
+    this.#admission = admission;
     this.#strategyName = strategy;
     this.#panicThreshold = panicThreshold;
     this.#strategy = createStrategy<Member>(strategy, []);
@@ -121,7 +135,12 @@ export class Pool implements Membership {
     const healthy = active.filter(({ backend }) => backend.health.usable);
     this.#panics = healthy.length < active.length &&
       (healthy.length === 0 || healthy.length < active.length * this.#panicThreshold);
-    const picked = this.#panics ? active : healthy;
+    const picked = this.#picked = this.#panics ? active : healthy;
+    this.#pickFrom(picked);
+    this.#admission?.serve([this]);
+  }
+
+  #pickFrom(picked: readonly Member[]): void {
     if (this.#strategyName === "round-robin") {
       const weighted = picked.some(({ weight }) => weight !== picked[0]!.weight);
       if (weighted !== this.#weighted) {
@@ -140,6 +159,46 @@ export class Pool implements Membership {
    * @param key What requests have in common that are to meet the same backend, for strategies that hash.
    */
   pick(skip?: (member: Member) => boolean, key?: number): LiveBackend | undefined {
-    return this.#strategy.next(skip, key)?.backend;
+    const picked = this.#strategy.next(this.#admission === undefined ? skip : orFull(skip), key);
+    if (picked !== undefined || skip === undefined) return picked?.backend;
+    return this.#lastResort(skip)?.backend;
   }
+
+  /**
+   * Where all that are fit have failed a request, one that is not known to be well is better than none: it may have
+   * come back, and the others may be on their way down, as in a rolling restart. Ejected ones come before those
+   * whose checks fail, and of them the one that has least to do.
+   */
+  #lastResort(skip: (member: Member) => boolean): Member | undefined {
+    let best: Member | undefined;
+    let bestRank = Infinity;
+    for (const member of this.#members.values()) {
+      const { backend, configured } = member;
+      if (backend.state !== "active" || backend.full || configured === 0 || skip(member)) continue;
+      const rank = member.inFlight + (backend.health.state.type === "failing" ? FAR_BEHIND : 0);
+      if (rank < bestRank) [best, bestRank] = [member, rank];
+    }
+    return best;
+  }
+
+  /** Whether there is a backend that would be picked if none were at its limit. */
+  serves(skip?: (member: Member) => boolean): boolean {
+    const picked = this.#picked;
+    const weighted = picked.some(hasWeight);
+    return picked.some((member) => shareOf(member, weighted) > 0 && !skip?.(member));
+  }
+
+  /**
+   * Waits for a backend when {@linkcode pick} has found none; `undefined` where no limit can be the reason.
+   * The parameters are those of `pick`.
+   */
+  wait(skip?: (member: Member) => boolean, key?: number): Waiting | undefined {
+    return this.#admission?.wait(this, { skip, key });
+  }
+}
+
+const isFull = ({ backend }: Member) => backend.full;
+
+function orFull(skip: ((member: Member) => boolean) | undefined): (member: Member) => boolean {
+  return skip === undefined ? isFull : (member) => isFull(member) || skip(member);
 }

@@ -4,7 +4,8 @@ import { HEALTH_PROTO, LB_PROTO, REFLECTION_PROTO } from "../../lib/grpc/protos.
 import { summarize } from "../../lib/grpc/reflection/file_summary.ts";
 import { loadProto } from "../../lib/grpc/services/definitions.ts";
 import { GrpcStatus } from "../../lib/grpc/status.ts";
-import { findGrpcurl, grpcurl, type Message, ServiceClient } from "../support/grpc_client.ts";
+import { type Message, ServiceClient } from "../support/grpc_client.ts";
+import { findGrpcurl, grpcurl } from "../support/grpcurl.ts";
 import { serveGrpc } from "../support/h2_backend.ts";
 import { until } from "../support/net.ts";
 

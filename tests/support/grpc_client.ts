@@ -1,5 +1,5 @@
 /**
- * A grpc-js client of the balancer, and grpcurl where it is installed.
+ * A grpc-js client of the balancer.
  *
  * @module
  */
@@ -147,41 +147,4 @@ export class Exchange extends Messages {
   end(): void {
     this.#both.end();
   }
-}
-
-/** What grpcurl printed. */
-export interface Printed {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** Where grpcurl is, if it is. */
-export function findGrpcurl(): string | undefined {
-  const folders = [Deno.env.get("GOBIN") ?? "", ...(Deno.env.get("PATH") ?? "").split(":")];
-  for (const folder of folders) {
-    if (folder === "") continue;
-    const path = `${folder}/grpcurl`;
-    try {
-      if (Deno.statSync(path).isFile) return path;
-    } catch (error) {
-      // It is not in this folder, or there is no such folder.
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-  return undefined;
-}
-
-/** Runs grpcurl, without TLS. */
-export async function grpcurl(program: string, ...args: readonly string[]): Promise<Printed> {
-  const output = await new Deno.Command(program, {
-    args: ["-plaintext", "-max-time", "10", ...args],
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return {
-    code: output.code,
-    out: decoder.decode(output.stdout),
-    err: decoder.decode(output.stderr),
-  };
 }

@@ -96,6 +96,22 @@ Deno.test("when fewer are healthy than the panic threshold, all active ones are 
   assertEquals([[...picks(pool, 4)].sort().join(""), pool.panics], ["aaee", false]);
 });
 
+Deno.test("who has failed all that are fit is sent to one that is not, ejected ones first", () => {
+  const backends = makeBackends("abc", new FakeClock());
+  const [a, b, c] = backends;
+  const pool = makePool(backends);
+  a!.health.fail("down");
+  b!.health.eject("errors", 1000);
+  assertEquals(picks(pool, 2), "cc");
+  const tried = new Set([c!]);
+  const retry = () => pool.pick(({ backend }) => tried.has(backend));
+  assertEquals(retry(), b);
+  tried.add(b!);
+  assertEquals(retry(), a);
+  tried.add(a!);
+  assertEquals(retry(), undefined);
+});
+
 Deno.test("all are picked when none is healthy, even without a panic threshold", () => {
   const backends = makeBackends("ab", new FakeClock());
   const pool = makePool(backends, { panicThreshold: 0 });
