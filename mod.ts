@@ -30,17 +30,31 @@ export { ManagementApi } from "./lib/control/http_api.ts";
 export { Management } from "./lib/control/management.ts";
 export { ManagementError, type ManagementErrorCode } from "./lib/control/management_error.ts";
 export type { Conditions, ValuesByName } from "./lib/control/conditions.ts";
+export type {
+  BackendChange,
+  RegistryChanges,
+  RunTimeChanges,
+} from "./lib/control/run_time_changes.ts";
 export type * from "./lib/control/model.ts";
 export type { ForwardedMode } from "./lib/http/forwarded.ts";
 export type { LocalHandler } from "./lib/http/l7/context.ts";
 export {
   type Address,
+  type InheritedAddress,
+  type ListenAddress,
   parseListenAddress,
   type Scheme,
   type TcpAddress,
   type UnixAddress,
 } from "./lib/common/address.ts";
 export type { PeerAddress } from "./lib/common/duplex.ts";
+export { SocketError } from "./lib/common/linux_sockets.ts";
+export type { AdaptiveLimitOptions } from "./lib/backend/adaptive_limit.ts";
+export type { RetryOptions } from "./lib/backend/recovery.ts";
+export type { RetryBudgetOptions } from "./lib/backend/retry_budget.ts";
+export type { StickyOptions } from "./lib/http/l7/sticky.ts";
+export type { RateLimitRule } from "./lib/route/rate_limit.ts";
+export type { HedgeRule, RetryCondition, RetryRule } from "./lib/route/retry.ts";
 export type { HeadLimits } from "./lib/http/h1/limits.ts";
 export {
   GrpcL4,
@@ -63,6 +77,7 @@ export type {
   MuxOptions,
   MuxSideOptions,
   Server,
+  ShutdownOptions,
   StartOptions,
   Timeouts,
 } from "./lib/load_balancer/options.ts";

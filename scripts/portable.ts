@@ -68,6 +68,7 @@ mask=$(umask)
 umask 077
 self=$0
 [ -f "$self" ] || self=$(command -v -- "$0")
+case $self in /*) ;; *) self=$PWD/$self ;; esac
 offset=${"0".repeat(OFFSET_DIGITS)}
 
 # is_private DIR: a folder of this user, no link, closed to others
@@ -115,7 +116,9 @@ prepare() {
 
 start() {
   DENO_DIR=\${DENO_DIR:-$1/deno_dir} DENO_NO_PACKAGE_JSON=1 DENO_NO_UPDATE_CHECK=1
-  export DENO_DIR DENO_NO_PACKAGE_JSON DENO_NO_UPDATE_CHECK
+  # what takes the place of the program is this file, which may have been replaced by then
+  LB_PROGRAM=$self
+  export DENO_DIR DENO_NO_PACKAGE_JSON DENO_NO_UPDATE_CHECK LB_PROGRAM
   dir=$1
   shift
   umask "$mask"

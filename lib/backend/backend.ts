@@ -9,6 +9,7 @@ import { PeakLatency } from "../strategy/peak_latency.ts";
 import type { H1Pool } from "./h1_pool.ts";
 import type { H2Pool } from "./h2_pool.ts";
 import { BackendHealth } from "./health/backend_health.ts";
+import type { RequestLimit } from "./limits.ts";
 import type { Outcome, OutcomeListener } from "./outcome.ts";
 
 /** A backend as it is configured. */
@@ -62,6 +63,8 @@ export interface BackendParts {
   readonly clock: Pick<Clock, "now" | "time">;
   /** How long it takes to its whole share after it came back, in milliseconds; 0, at once, unless given. */
   readonly slowStart?: number;
+  /** How many requests it may have in flight; any number unless given. */
+  readonly limit?: RequestLimit | undefined;
 }
 
 /**
@@ -89,6 +92,10 @@ export class LiveBackend {
   readonly latency: PeakLatency = new PeakLatency();
   /** Told what came of each attempt. */
   onOutcome: OutcomeListener | undefined;
+  /** How many requests it may have in flight. */
+  readonly limit: RequestLimit | undefined;
+  /** Told when it has one request less; where there is a limit only. */
+  onRoom: ((backend: LiveBackend) => void) | undefined;
   /** The pools it is a member of; they keep this themselves. */
   readonly pools: Set<Membership> = new Set();
   /** Requests, or connections at layer 4, that it serves now. */
@@ -104,6 +111,7 @@ export class LiveBackend {
     this.http = parts.http;
     this.h2 = parts.h2;
     this.#now = () => parts.clock.now();
+    this.limit = parts.limit;
     const { slowStart = 0 } = parts;
     this.health = new BackendHealth({ now: () => parts.clock.time, slowStart });
   }
@@ -111,6 +119,11 @@ export class LiveBackend {
   /** The estimate of its latency now, in milliseconds, for strategies that ask. */
   get peakLatency(): number {
     return this.latency.read(this.#now());
+  }
+
+  /** Whether it has as many requests as it may have. */
+  get full(): boolean {
+    return this.limit !== undefined && this.inFlight >= this.limit.limit(this.#now());
   }
 
   /** Takes the right to use this backend for one attempt. */
@@ -134,12 +147,14 @@ export class LiveBackend {
     const latency = (answered ?? now) - started;
     if (outcome.type === "answered") this.latency.observe(latency, now);
     else this.latency.punish(latency, now, outcome.retryAfter);
+    this.limit?.observe(outcome, latency, this.inFlight, now);
     this.onOutcome?.(outcome, latency);
   }
 
   /** Called by the lease. */
   settle(): void {
     this.inFlight--;
+    this.onRoom?.(this);
     if (this.inFlight > 0) return;
     if (this.state !== "active") this.closeIdle();
     if (this.#idle.length > 0) {

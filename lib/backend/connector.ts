@@ -4,6 +4,7 @@
  * @module
  */
 import { type Address, formatAddress } from "../common/address.ts";
+import { lacksDescriptors } from "../common/descriptors.ts";
 import { ConnDuplex, type Duplex } from "../common/duplex.ts";
 import { ProxyError } from "../common/errors.ts";
 
@@ -54,6 +55,28 @@ export async function connect(address: Address, options: ConnectOptions): Promis
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** How long room is waited for when there was no descriptor for a connection, in milliseconds. */
+const ROOM_MS = 50;
+
+/**
+ * Connects as {@linkcode connect} does. Where there is no descriptor for it, others are asked for, and then it is
+ * tried once more.
+ *
+ * @param makeRoom Asks whoever has descriptors that he does not need to give them back.
+ */
+export function makeConnect(makeRoom: () => void): Connect {
+  return async (address, options) => {
+    try {
+      return await connect(address, options);
+    } catch (error) {
+      if (!(error instanceof ProxyError && lacksDescriptors(error.cause))) throw error;
+      makeRoom();
+      await new Promise((resolve) => setTimeout(resolve, ROOM_MS));
+      return await connect(address, options);
+    }
+  };
 }
 
 async function open(

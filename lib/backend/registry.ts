@@ -15,13 +15,15 @@ import type { Route } from "../route/route.ts";
 import { type RouteHit, RouteTable } from "../route/table.ts";
 import { validateRoute } from "../route/validate.ts";
 import type { StrategyName } from "../strategy/registry.ts";
+import { Admission } from "./admission.ts";
 import { type Backend, LiveBackend } from "./backend.ts";
 import type { Connect } from "./connector.ts";
 import { DiscoveredRoutes } from "./discovered_routes.ts";
 import { H1Pool } from "./h1_pool.ts";
 import { H2Pool, type H2PoolOptions } from "./h2_pool.ts";
+import { limitsRequests, RequestLimit, type RequestLimitOptions } from "./limits.ts";
 import type { LiveRoute } from "./live_route.ts";
-import { Pool } from "./pool.ts";
+import { Pool, type PoolRules } from "./pool.ts";
 
 /** The most that a weight may be; nginx and the Gateway API have the same order of magnitude. */
 export const MAX_WEIGHT = 65535;
@@ -47,6 +49,8 @@ export interface RegistryOptions {
   readonly discovery?: "always" | "asked" | "never";
   /** Limits and times of the connections to each backend. */
   readonly connections: H2PoolOptions;
+  /** Limits of the requests of each backend; none unless given. */
+  readonly requests?: RequestLimitOptions;
   /** Watches those times. */
   readonly clock: Clock;
   /** Opens connections. */
@@ -74,6 +78,9 @@ export interface Added<T> {
 /** Backends, the default pool and routes. */
 export class Registry {
   readonly #options: RegistryOptions;
+  /** How all pools pick. */
+  readonly #rules: PoolRules;
+  readonly #admission: Admission | undefined;
   readonly #backends = new Map<string, LiveBackend>();
   readonly #routes = new Map<string, LiveRoute>();
   readonly #table = new RouteTable<LiveRoute>();
@@ -88,9 +95,16 @@ export class Registry {
   /** Makes an empty registry. */
   constructor(options: RegistryOptions) {
     this.#options = options;
-    this.pool = new Pool("default", options);
+    const { requests, clock, connections } = options;
+    if (requests !== undefined && limitsRequests(requests)) {
+      // Bad options are refused here, not when the first backend comes.
+      new RequestLimit(requests);
+      this.#admission = new Admission(clock, connections);
+    }
+    this.#rules = { ...options, admission: this.#admission };
+    this.pool = new Pool("default", this.#rules);
     this.#discovered = new DiscoveredRoutes({
-      rules: options,
+      rules: this.#rules,
       written: () => this.#routes.values(),
       onRouteRemoved: (id) => this.watcher?.onRouteRemoved(id),
     });
@@ -123,6 +137,11 @@ export class Registry {
   /** All routes that were written or registered, in the order in which they were added. */
   get routes(): Iterable<LiveRoute> {
     return this.#routes.values();
+  }
+
+  /** How many requests wait for a backend that has room. */
+  get waiting(): number {
+    return this.#admission?.waiting ?? 0;
   }
 
   /** How many of them there are. */
@@ -280,15 +299,18 @@ export class Registry {
     const id = stableId("b", `${this.scheme} ${text}`);
     let live = this.#backends.get(id);
     if (live === undefined) {
-      const { clock, connect, connections } = this.#options;
+      const { clock, connect, connections, requests } = this.#options;
+      const admission = this.#admission;
       const parts = { address, addr: text, clock, connect };
       live = new LiveBackend(id, address, {
         http: new H1Pool(parts, connections),
         h2: new H2Pool(parts, connections),
         clock,
         slowStart: this.#options.slowStart ?? 0,
+        limit: admission === undefined ? undefined : new RequestLimit(requests!),
       });
       const created = live;
+      if (admission !== undefined) live.onRoom = ({ pools }) => admission.serve(pools);
       live.health.onChange(() => {
         this.#refresh(created);
         this.#changed();
@@ -384,12 +406,18 @@ export class Registry {
    */
   addRoute(rule: Route, registered = false): Added<LiveRoute> {
     const route = validateRoute(rule);
+    if (route.hedge !== undefined && this.scheme !== "grpc") {
+      throw new TypeError(
+        `hedge ${route.hedge.delay} ms: this balancer makes no second try beside the first; accepted is it on ` +
+          "routes of gRPC balancers",
+      );
+    }
     const id = this.routeId(route);
     const known = this.#routes.get(id);
     const live = known ?? {
       id,
       route,
-      pool: new Pool(id, this.#options),
+      pool: new Pool(id, this.#rules),
       registered,
       discovered: false,
     };

@@ -12,6 +12,9 @@ export interface RetryBudgetOptions {
   readonly floor?: number;
 }
 
+/** The defaults of {@linkcode RetryBudgetOptions}. */
+export const DEFAULT_RETRY_BUDGET: Required<RetryBudgetOptions> = { share: 0.1, floor: 10 };
+
 /** Seconds that are looked back. */
 const WINDOW = 10;
 
@@ -35,7 +38,7 @@ export class RetryBudget {
    * @throws {TypeError} When an option is out of its range.
    */
   constructor(options: RetryBudgetOptions = {}) {
-    const { share = 0.1, floor = 10 } = options;
+    const { share = DEFAULT_RETRY_BUDGET.share, floor = DEFAULT_RETRY_BUDGET.floor } = options;
     for (const [name, value] of Object.entries({ share, floor })) {
       if (!(value >= 0 && Number.isFinite(value))) {
         throw new TypeError(`retry budget ${name} ${value}: a number from 0 is accepted`);

@@ -6,14 +6,18 @@
 
 import { GrpcL4 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
+import { retryBudget } from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
   balanceOptions,
+  callLimits,
   commonLimits,
   commonTimeouts,
+  h2Timeouts,
   logOptions,
   managementOptions,
+  poolTimeouts,
   registerOptions,
 } from "./server_options.ts";
 
@@ -35,8 +39,12 @@ export const command = makeCommand({
     ...registerOptions,
     ...adminOptions,
     ...logOptions,
+    ...retryBudget,
     ...commonTimeouts,
+    ...poolTimeouts,
+    ...h2Timeouts,
     ...commonLimits,
+    ...callLimits,
   },
   run: (values) => serve(values, (options) => new GrpcL4(options)),
 });

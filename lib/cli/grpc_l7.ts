@@ -6,6 +6,7 @@
 
 import { GrpcL7 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
+import { requestLimits } from "./overload_options.ts";
 import {
   discoveryOptions,
   forwardingOptions,
@@ -13,6 +14,7 @@ import {
   toDiscoveryOptions,
   toRoutingOptions,
 } from "./routing_options.ts";
+import { failureCodes, hashOption, retryOptions } from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
@@ -51,16 +53,20 @@ export const command = makeCommand({
   ],
   options: {
     ...balanceOptions,
+    ...hashOption,
     ...routeOptions,
     ...discoveryOptions,
     ...forwardingOptions,
     ...managementOptions,
     ...adminOptions,
     ...logOptions,
+    ...retryOptions,
+    ...failureCodes,
     ...commonTimeouts,
     ...poolTimeouts,
     ...h2Timeouts,
     ...commonLimits,
+    ...requestLimits,
     ...callLimits,
   },
   run: (values) =>

@@ -6,6 +6,8 @@
 
 import { HttpL4 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
+import { connectionLimits } from "./overload_options.ts";
+import { retryBudget } from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
@@ -37,9 +39,11 @@ export const command = makeCommand({
     ...registerOptions,
     ...adminOptions,
     ...logOptions,
+    ...retryBudget,
     ...commonTimeouts,
     ...requestTimeouts,
     ...commonLimits,
+    ...connectionLimits,
   },
   run: (values) => serve(values, (options) => new HttpL4(options)),
 });

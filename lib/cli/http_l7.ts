@@ -6,7 +6,9 @@
 
 import { HttpL7 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
+import { bodyLimits, requestLimits } from "./overload_options.ts";
 import { forwardingOptions, routeOptions, toRoutingOptions, viaOption } from "./routing_options.ts";
+import { failureStatuses, hashOption, retryOptions, stickyOption } from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
@@ -15,6 +17,7 @@ import {
   commonTimeouts,
   exchangeLimits,
   exchangeTimeouts,
+  h2Timeouts,
   logOptions,
   managementOptions,
   requestTimeouts,
@@ -42,16 +45,23 @@ export const command = makeCommand({
   ],
   options: {
     ...balanceOptions,
+    ...hashOption,
+    ...stickyOption,
     ...routeOptions,
     ...forwardingOptions,
     ...viaOption,
     ...managementOptions,
     ...adminOptions,
     ...logOptions,
+    ...retryOptions,
+    ...failureStatuses,
     ...commonTimeouts,
     ...requestTimeouts,
     ...exchangeTimeouts,
+    "max-connection-age": h2Timeouts["max-connection-age"],
     ...commonLimits,
+    ...requestLimits,
+    ...bodyLimits,
     ...exchangeLimits,
   },
   run: (values) =>

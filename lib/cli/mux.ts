@@ -10,6 +10,7 @@ import { quote } from "../route/pattern.ts";
 import { parseRule } from "../route/rule_text.ts";
 import { makeCommand } from "./command.ts";
 import { many } from "./options.ts";
+import { bodyLimits, requestLimits } from "./overload_options.ts";
 import {
   discoveryOptions,
   forwardingOptions,
@@ -18,6 +19,13 @@ import {
   toRoutingOptions,
   viaOption,
 } from "./routing_options.ts";
+import {
+  failureCodes,
+  failureStatuses,
+  hashOption,
+  retryOptions,
+  stickyOption,
+} from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
@@ -85,17 +93,24 @@ export const command = makeCommand({
       parseMuxRule,
     ),
     ...commonRouting,
+    ...hashOption,
+    ...stickyOption,
     ...discoveryOptions,
     ...forwardingOptions,
     ...viaOption,
     ...managementOptions,
     ...adminOptions,
     ...logOptions,
+    ...retryOptions,
+    ...failureStatuses,
+    ...failureCodes,
     ...commonTimeouts,
     ...requestTimeouts,
     ...exchangeTimeouts,
     ...h2Timeouts,
     ...commonLimits,
+    ...requestLimits,
+    ...bodyLimits,
     ...exchangeLimits,
   },
   run: (values) =>

@@ -13,7 +13,9 @@ import type {
 } from "../load_balancer/options.ts";
 import type { Route } from "../route/route.ts";
 import { parseRule } from "../route/rule_text.ts";
+import { type RetryValues, toAffinityOptions } from "./retry_options.ts";
 import { flag, inSection, many, one, oneOf } from "./options.ts";
+import { type OverloadValues, toRateLimit } from "./overload_options.ts";
 import { checkNetwork, checkViaName, formatDuration, parseDuration } from "./values.ts";
 
 const FORWARDED: readonly ForwardedMode[] = ["x-forwarded", "forwarded", "both", "off"];
@@ -80,7 +82,7 @@ export function toDiscoveryOptions(values: {
 }
 
 /** The values of these options. */
-interface RoutingValues {
+interface RoutingValues extends Pick<OverloadValues, "rate-limit">, RetryValues {
   readonly route: readonly Route[];
   readonly fallback: boolean;
   readonly "trusted-proxy": readonly string[];
@@ -97,6 +99,8 @@ export function toRoutingOptions(
     routes: values.route,
     fallback: values.fallback,
     trustedProxies: values["trusted-proxy"],
+    ...toRateLimit(values),
+    ...toAffinityOptions(values),
     ...(values.forwarded === undefined ? {} : { forwarded: values.forwarded }),
   };
 }

@@ -4,30 +4,30 @@
  * @module
  */
 
-import { formatHostPort } from "../common/address.ts";
 import { describeError } from "../common/errors.ts";
-import { VERSION } from "../common/version.ts";
-import { AdminServer, type AdminSubject } from "../control/admin.ts";
-import type { LoadBalancerOptions, Server, StartOptions } from "../load_balancer/options.ts";
+import type { LoadBalancerOptions } from "../load_balancer/options.ts";
 import { AccessLog, FileSink, stdoutSink } from "../observe/access_log.ts";
 import { configureLogging, flushLogging, getLogger } from "../observe/logger.ts";
+import { takePassedSockets } from "./activation.ts";
 import { CommandError, EXIT } from "./command.ts";
+import { findEndpoints } from "./endpoints.ts";
+import { FaultNet } from "./fault_net.ts";
+import type { Successor } from "./handover.ts";
 import { UsageError } from "./options.ts";
+import { removePidFile, writePidFile } from "./pid_file.ts";
+import { Predecessor } from "./predecessor.ts";
+import { Running, type ServedBalancer } from "./running.ts";
 import {
-  adminAddress,
-  listenAddresses,
   type ServerValues,
   toLoadBalancerOptions,
+  toShutdown,
+  toWanted,
 } from "./server_options.ts";
+import { notifyManager } from "./service_manager.ts";
 import { EndSignals } from "./signals.ts";
+import { Succession } from "./succession.ts";
 
-/** What serving needs of a balancer. */
-export interface ServedBalancer extends AdminSubject {
-  /** Begins to listen. */
-  start(address: string, options?: StartOptions): Promise<Server>;
-  /** Ends it in order. */
-  close(): Promise<void>;
-}
+export type { ServedBalancer } from "./running.ts";
 
 /** How long the access log may take to be written at the end, in milliseconds. */
 const LAST_LINES_MS = 2_000;
@@ -35,7 +35,9 @@ const LAST_LINES_MS = 2_000;
 const log = getLogger("cli");
 
 /**
- * Makes a balancer, listens and serves until SIGINT or SIGTERM; then finishes what is under way.
+ * Makes a balancer, listens and serves until SIGINT or SIGTERM, or until another process has taken its place after
+ * SIGUSR2; then finishes what is under way. A fault of our own that no exchange catches is logged and counted, and
+ * the serving goes on.
  *
  * @param make Makes the balancer of the options that are common to all.
  * @returns The exit code.
@@ -54,12 +56,19 @@ export async function serve(
   const access = openAccessLog(values);
   try {
     const balancer = make(access === undefined ? options : { ...options, accessLog: access.log });
+    using _net = new FaultNet(balancer.metrics);
     const file = access?.file;
-    using signals = new EndSignals(file === undefined ? undefined : () => void reopen(file));
-    const running = await Running.start(balancer, values);
-    const signal = await signals.asked;
-    log.info("shutting down; another signal ends at once", { signal });
-    await running.end();
+    const succession = new Succession();
+    using signals = new EndSignals({
+      onHangup: file === undefined ? undefined : () => void reopen(file),
+      onHandover: () => succession.begin(),
+    });
+    const running = await begin(balancer, values);
+    succession.enable(running);
+    await Promise.race([signals.asked, succession.done]);
+    using successor = await succession.settle();
+    if (successor === undefined) await end(running, values, await signals.asked);
+    else await leave(running, values, successor, signals);
     log.info("ended");
   } finally {
     await access?.close();
@@ -68,68 +77,62 @@ export async function serve(
   return EXIT.ok;
 }
 
-/** A balancer with its listeners. */
-class Running {
-  readonly #balancer: ServedBalancer;
-  #admin: AdminServer | undefined;
-
-  private constructor(balancer: ServedBalancer) {
-    this.#balancer = balancer;
-  }
-
-  static async start(balancer: ServedBalancer, values: ServerValues): Promise<Running> {
-    const running = new Running(balancer);
-    try {
-      running.#startAdmin(values);
-      for (const address of listenAddresses(values)) await running.#listen(address);
-    } catch (error) {
-      await running.end();
-      throw error;
+/** Takes the place of the process before, if there is one, and listens. */
+async function begin(balancer: ServedBalancer, values: ServerValues): Promise<Running> {
+  const predecessor = await Predecessor.meet();
+  const wanted = toWanted(values);
+  const inherited = { passed: takePassedSockets(), handedOver: predecessor?.state.sockets ?? [] };
+  const { endpoints, unwanted } = findEndpoints(wanted, inherited);
+  if (predecessor !== undefined) {
+    if (predecessor.state.balancer !== balancer.name) {
+      throw new CommandError(
+        `the process before is a ${predecessor.state.balancer}, whose place a ${balancer.name} cannot take`,
+      );
     }
-    return running;
+    balancer.applyChanges(predecessor.state.changes);
+    predecessor.drop(unwanted);
   }
-
-  #startAdmin(values: ServerValues): void {
-    const address = adminAddress(values);
-    if (address === undefined) return;
+  const running = await Running.start(balancer, values, endpoints);
+  const pidFile = values["pid-file"];
+  if (pidFile !== undefined) {
     try {
-      this.#admin = new AdminServer(this.#balancer, {
-        address,
-        openMetrics: values["admin-open-metrics"] ?? false,
-      });
+      writePidFile(pidFile);
     } catch (error) {
-      throw cannotListen(values.admin!, error);
+      await running.end(toShutdown(values));
+      throw new UsageError(`--pid-file ${pidFile} cannot be written: ${describeError(error)}`);
     }
-    log.info("the admin listener is open", { addr: formatAddr(this.#admin.addr) });
   }
-
-  async #listen(address: string): Promise<void> {
-    let server: Server;
-    try {
-      server = await this.#balancer.start(address);
-    } catch (error) {
-      throw cannotListen(address, error);
-    }
-    const { name, management } = this.#balancer;
-    log.info("listening", {
-      addr: formatAddr(server.addr),
-      balancer: name,
-      backends: management.listBackends().length,
-      routes: management.routeCount,
-      version: VERSION,
-    });
-  }
-
-  /** Finishes what is under way; the admin listener says so until the end. */
-  async end(): Promise<void> {
-    this.#admin?.drain();
-    await this.#balancer.close();
-    await this.#admin?.shutdown();
-  }
+  if (predecessor === undefined) notifyManager("READY=1");
+  else await predecessor.ready((changes) => balancer.applyChanges(changes));
+  return running;
 }
 
-function cannotListen(address: string, error: unknown): CommandError {
-  return new CommandError(`cannot listen on ${address}: ${describeError(error)}`, { cause: error });
+/** Ends in two steps: first nobody is to come any more, then nobody is let in. */
+async function end(running: Running, values: ServerValues, signal: Deno.Signal): Promise<void> {
+  const { delay, idle } = toShutdown(values);
+  log.info("shutting down; another signal ends at once", {
+    signal,
+    ...(delay === 0 ? {} : { delay_ms: delay }),
+  });
+  notifyManager("STOPPING=1");
+  await running.end({ delay, idle });
+  if (values["pid-file"] !== undefined) removePidFile(values["pid-file"]);
+}
+
+/** Ends with a successor: it has the listeners, and is told of what still changes here. */
+async function leave(
+  running: Running,
+  values: ServerValues,
+  successor: Successor,
+  signals: EndSignals,
+): Promise<void> {
+  signals.expectEnd();
+  notifyManager(`MAINPID=${successor.pid}`);
+  log.info("handed over; finishing what is under way, a signal ends that at once", {
+    successor: successor.pid,
+  });
+  using _changes = running.follow((changes) => void successor.tell(changes));
+  await running.end({ idle: toShutdown(values).idle, passedOn: true });
 }
 
 interface OpenAccessLog {
@@ -181,9 +184,4 @@ async function reopen(file: FileSink): Promise<void> {
       error: describeError(error),
     });
   }
-}
-
-function formatAddr(addr: Deno.Addr): string {
-  if ("hostname" in addr) return formatHostPort(addr.hostname, addr.port);
-  return "path" in addr ? `unix:${addr.path}` : addr.transport;
 }

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { parseListenAddress } from "../common/address.ts";
 import { parseTokenFile } from "../control/access.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "../http/l7/context.ts";
@@ -21,8 +20,10 @@ import {
   type ManagementOptions,
   type Timeouts,
 } from "../load_balancer/options.ts";
+import { type RetryValues, toRetryOptions } from "./retry_options.ts";
 import { strategies, type StrategyName } from "../strategy/registry.ts";
 import { healthOptions, toHealthOptions } from "./health_options.ts";
+import type { Wanted } from "./endpoints.ts";
 import {
   flag,
   inSection,
@@ -33,6 +34,7 @@ import {
   UsageError,
   type Values,
 } from "./options.ts";
+import { clientLimits, type OverloadValues, toOverloadLimits } from "./overload_options.ts";
 import {
   checkListen,
   checkNetwork,
@@ -47,6 +49,9 @@ import {
 /** Where balancers listen unless told otherwise. */
 export const DEFAULT_LISTEN = ":8080";
 
+const DEFAULT_DRAIN_DELAY = 0;
+const DEFAULT_DRAIN_IDLE = 1_000;
+
 /** The variable with the token of the management API. */
 export const TOKEN_VARIABLE = "LB_ADMIN_TOKEN";
 
@@ -56,8 +61,14 @@ const STRATEGIES = Object.keys(strategies) as StrategyName[];
 export const balanceOptions = {
   listen: many(
     "ADDR",
-    `where to listen: :port, host:port, [::1]:port or unix:/path (default ${DEFAULT_LISTEN})`,
+    "where to listen: :port, host:port, [::1]:port, unix:/path, or fd:N or fd:NAME for a socket that " +
+      `was passed, as systemd does (default all that were passed, or ${DEFAULT_LISTEN})`,
     checkListen,
+  ),
+  "pid-file": one(
+    "FILE",
+    "a file with the id of the process that serves; SIGUSR2 to it starts the program anew and hands over",
+    (text) => text,
   ),
   backend: many(
     "ADDR[,weight=N]",
@@ -153,7 +164,17 @@ export const commonTimeouts = inSection(TIMEOUTS, {
     "silence there once one side has ended",
     DEFAULT_HTTP_TIMEOUTS.halfClosed,
   ),
-  "shutdown-timeout": duration("finishing what is under way after SIGTERM", DEFAULT_SHUTDOWN, 0),
+  "drain-delay": duration(
+    "serving on after SIGTERM while /readyz and grpc.health.v1 say that nothing is served",
+    DEFAULT_DRAIN_DELAY,
+    0,
+  ),
+  "drain-idle-timeout": duration(
+    "then, a client connection without a request, which may have one on its way",
+    DEFAULT_DRAIN_IDLE,
+    0,
+  ),
+  "drain-timeout": duration("then, finishing what is under way", DEFAULT_SHUTDOWN, 0),
 });
 
 /** Times of connections whose requests are read. */
@@ -257,6 +278,7 @@ export const commonLimits = inSection("Limits", {
     `tries per request or connection, the first included (default ${DEFAULT_MAX_ATTEMPTS})`,
     parseCount,
   ),
+  ...clientLimits,
 });
 
 /** Limits of exchanges at layer 7. */
@@ -316,7 +338,7 @@ const everyOption = {
 };
 
 /** The values of all of these options; a command has some of them. */
-export type ServerValues = Partial<Values<typeof everyOption>>;
+export type ServerValues = Partial<Values<typeof everyOption>> & OverloadValues & RetryValues;
 
 /**
  * What the options mean to the library, but for the access log.
@@ -331,20 +353,25 @@ export function toLoadBalancerOptions(values: ServerValues): LoadBalancerOptions
     timeouts: toTimeouts(values),
     keepalive: toKeepalive(values),
     ...toHealthOptions(values),
+    ...toRetryOptions(values),
     limits: toLimits(values),
     management: toManagement(values),
   });
 }
 
-/** Where the balancer is to listen. */
-export function listenAddresses(values: ServerValues): readonly string[] {
-  const { listen = [] } = values;
-  return listen.length === 0 ? [DEFAULT_LISTEN] : listen;
+/** Where the program is to listen. */
+export function toWanted({ listen = [], admin }: ServerValues): Wanted {
+  return { listen, admin, fallback: DEFAULT_LISTEN };
 }
 
-/** Where the admin listener is to be, if there is to be one. */
-export function adminAddress(values: ServerValues) {
-  return values.admin === undefined ? undefined : parseListenAddress(values.admin);
+/** How the balancer is to end when nobody takes its place. */
+export function toShutdown(
+  values: ServerValues,
+): { readonly delay: number; readonly idle: number } {
+  return {
+    delay: values["drain-delay"] ?? DEFAULT_DRAIN_DELAY,
+    idle: values["drain-idle-timeout"] ?? DEFAULT_DRAIN_IDLE,
+  };
 }
 
 function toTimeouts(values: ServerValues): Timeouts {
@@ -361,7 +388,7 @@ function toTimeouts(values: ServerValues): Timeouts {
     poolWait: values["pool-wait-timeout"],
     maxConnectionAge: values["max-connection-age"],
     maxConnectionAgeGrace: values["max-connection-age-grace"],
-    shutdown: values["shutdown-timeout"],
+    shutdown: values["drain-timeout"],
   });
 }
 
@@ -385,6 +412,7 @@ function toLimits(values: ServerValues): Limits {
     maxFieldLine: values["max-field-size"],
     maxHead: values["max-head-size"],
     maxFields: values["max-fields"],
+    ...toOverloadLimits(values),
   });
 }
 

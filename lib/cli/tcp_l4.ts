@@ -6,6 +6,8 @@
 
 import { TcpL4 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
+import { connectionLimits } from "./overload_options.ts";
+import { retryBudget } from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
@@ -34,8 +36,10 @@ export const command = makeCommand({
     ...registerOptions,
     ...adminOptions,
     ...logOptions,
+    ...retryBudget,
     ...commonTimeouts,
     ...commonLimits,
+    ...connectionLimits,
   },
   run: (values) => serve(values, (options) => new TcpL4(options)),
 });

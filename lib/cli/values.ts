@@ -10,6 +10,7 @@ import type { Backend } from "../backend/backend.ts";
 import { MAX_WEIGHT } from "../backend/registry.ts";
 import { parseAddress, parseListenAddress } from "../common/address.ts";
 import { makeNetworkFilter } from "../common/networks.ts";
+import { isSocketName } from "./endpoints.ts";
 
 /** Milliseconds by unit. */
 const TIME_UNITS: ReadonlyMap<string, number> = new Map([
@@ -104,9 +105,9 @@ export function parseWeight(text: string): number {
   return parseWhole(text, 0, MAX_WEIGHT);
 }
 
-/** Checks the address of a listener. */
+/** Checks the address of a listener, or the name of a socket that was passed. */
 export function checkListen(text: string): string {
-  parseListenAddress(text);
+  if (!isSocketName(text)) parseListenAddress(text);
   return text;
 }
 

@@ -21,3 +21,9 @@ export function descriptorLimit(): number {
     return ASSUMED;
   }
 }
+
+/** Whether an error says that the process, or the whole system, has no descriptor left. */
+export function lacksDescriptors(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "EMFILE" || code === "ENFILE";
+}

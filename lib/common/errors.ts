@@ -17,8 +17,10 @@ export type Side = "downstream" | "upstream" | "internal";
  * - `safe`: no byte of the request was sent, so any request may go to another backend.
  * - `if-reused`: a pooled connection was closed while idle; an idempotent request whose body can be
  *   replayed may be sent once more on a fresh connection (RFC 9112, section 9.3.1).
+ * - `if-idempotent`: no byte of an answer came, and the backend may have acted on the request; an idempotent
+ *   one whose body can be replayed may be sent to another backend.
  */
-export type Retry = "never" | "safe" | "if-reused";
+export type Retry = "never" | "safe" | "if-reused" | "if-idempotent";
 
 /**
  * Every way in which the data plane can refuse or fail, as the stable token that the log, the
@@ -44,12 +46,15 @@ export type ErrorCode =
   | "request_timeout"
   | "body_timeout"
   | "too_many_connections"
+  | "too_many_from_client"
+  | "rate_limited"
   | "client_closed"
   | "no_route"
   | "upgrade_unsupported"
   // upstream: the backend cannot be reached or breaks the protocol
   | "no_backend"
   | "pool_exhausted"
+  | "overloaded"
   | "connect_refused"
   | "connect_timeout"
   | "connect_failed"
@@ -67,6 +72,8 @@ export type ErrorCode =
 export interface ProxyErrorOptions {
   /** Whether the request may be tried again; `never` unless given. */
   retry?: Retry;
+  /** In how many milliseconds trying again makes sense, where that is known. */
+  retryAfter?: number;
   /** What led to it, for the log only. */
   cause?: unknown;
 }
@@ -81,6 +88,8 @@ export class ProxyError extends Error {
   readonly side: Side;
   /** Whether the request may be tried again. */
   readonly retry: Retry;
+  /** In how many milliseconds trying again makes sense, where that is known. */
+  readonly retryAfter: number | undefined;
 
   /** Makes an error; `message` is for people who read the log. */
   constructor(code: ErrorCode, side: Side, message: string, options: ProxyErrorOptions = {}) {
@@ -88,6 +97,7 @@ export class ProxyError extends Error {
     this.code = code;
     this.side = side;
     this.retry = options.retry ?? "never";
+    this.retryAfter = options.retryAfter;
   }
 }
 

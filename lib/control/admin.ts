@@ -17,10 +17,11 @@
  */
 
 import type { BackendInfo } from "./model.ts";
-import type { Address } from "../common/address.ts";
+import type { ListenAddress } from "../common/address.ts";
 import type { PeerAddress } from "../common/duplex.ts";
 import { describeError } from "../common/errors.ts";
 import { VERSION } from "../common/version.ts";
+import { type ListeningSocket, openSocket } from "../mux/listening_socket.ts";
 import { getLogger } from "../observe/logger.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { GaugeFamily, PrometheusExporter } from "../observe/prometheus.ts";
@@ -43,7 +44,9 @@ export interface AdminSubject {
 /** How an {@linkcode AdminServer} is made. */
 export interface AdminOptions {
   /** Where to listen; port 0 lets the system choose. */
-  readonly address: Address;
+  readonly address: ListenAddress;
+  /** The file of an inherited Unix socket that is to be removed at the end. */
+  readonly file?: string | undefined;
   /** Let everyone who reaches the port read the metrics. Default `false`. */
   readonly openMetrics?: boolean;
   /** How long {@linkcode AdminServer.shutdown} waits for answers under way, in milliseconds. Default 5,000. */
@@ -53,6 +56,8 @@ export interface AdminOptions {
 /** How long the listener is left alone after it failed, in milliseconds. */
 const PAUSE_MS = 200;
 const DEFAULT_GRACE = 5_000;
+/** How long requests on connections that were accepted already have to arrive, in milliseconds. */
+const ARRIVAL_MS = 100;
 /** Names of services in answers are quoted up to this length, in UTF-16 code units. */
 const MAX_QUOTE = 120;
 const SHUTTING_DOWN = "the balancer is shutting down";
@@ -85,7 +90,7 @@ export class AdminServer {
   readonly addr: Deno.Addr;
   readonly #abort = new AbortController();
   readonly #answers = new Set<Promise<void>>();
-  #server: Deno.HttpServer;
+  #socket: ListeningSocket<Deno.HttpServer>;
   #exporter: Promise<PrometheusExporter> | undefined;
   #draining = false;
   #shutdown: Promise<void> | undefined;
@@ -95,12 +100,13 @@ export class AdminServer {
    * Begins to listen.
    *
    * @throws {Deno.errors.AddrInUse} When the address is taken, and what else `Deno.serve` throws.
+   * @throws {SocketError} When an inherited socket cannot be listened on.
    */
   constructor(subject: AdminSubject, options: AdminOptions) {
     this.#subject = subject;
     this.#options = options;
-    this.#server = this.#listen(options.address);
-    this.addr = this.#server.addr;
+    this.#socket = this.#listen(options.address);
+    this.addr = this.#socket.addr;
     this.#finished = this.#supervise();
   }
 
@@ -114,14 +120,27 @@ export class AdminServer {
     this.#draining = true;
   }
 
-  /** Lets answers under way finish for a while, then ends. */
-  shutdown(): Promise<void> {
-    return this.#shutdown ??= this.#end();
+  /** Another descriptor of the socket, for a process that is to listen on it too; see {@linkcode ListeningSocket.share}. */
+  share(): number {
+    return this.#socket.share();
   }
 
-  async #end(): Promise<void> {
+  /**
+   * Lets answers under way finish for a while, then ends.
+   *
+   * @param passedOn Another process listens on the socket by now and gets what comes.
+   */
+  shutdown(passedOn = false): Promise<void> {
+    return this.#shutdown ??= this.#end(passedOn);
+  }
+
+  async #end(passedOn: boolean): Promise<void> {
     this.#draining = true;
     this.#wake?.();
+    if (passedOn) {
+      this.#socket.detach();
+      await new Promise((resolve) => setTimeout(resolve, ARRIVAL_MS));
+    }
     const expired = Promise.withResolvers<void>();
     const timer = setTimeout(expired.resolve, this.#options.grace ?? DEFAULT_GRACE);
     await Promise.race([Promise.all(this.#answers), expired.promise]);
@@ -130,17 +149,20 @@ export class AdminServer {
     // request, and once it was called, aborting throws where nobody can catch it.
     this.#abort.abort();
     await this.#finished;
+    this.#socket.release(passedOn);
   }
 
-  #listen(address: Address): Deno.HttpServer {
+  #listen(address: ListenAddress): ListeningSocket<Deno.HttpServer> {
     const options = { signal: this.#abort.signal, onListen: () => {} };
     const handler = (request: Request, info: Deno.ServeHandlerInfo<Deno.Addr>) => {
       this.#track(info.completed);
       return this.#answer(request, peerOf(info.remoteAddr));
     };
-    return address.transport === "unix"
-      ? Deno.serve({ ...options, path: address.path }, handler)
-      : Deno.serve({ ...options, hostname: address.host, port: address.port }, handler);
+    return openSocket<Deno.HttpServer>(address, {
+      tcp: (where) => Deno.serve({ ...options, ...where }, handler),
+      unix: (path) => Deno.serve({ ...options, path }, handler),
+      close: (server) => void server.shutdown(),
+    }, { file: this.#options.file });
   }
 
   /** Keeps an answer in mind until it is sent, or its client has gone. */
@@ -155,7 +177,7 @@ export class AdminServer {
   async #supervise(): Promise<void> {
     for (;;) {
       try {
-        await this.#server.finished;
+        await this.#socket.value.finished;
       } catch (error) {
         log.warning("the admin listener failed; it is started again", {
           error: describeError(error),
@@ -174,7 +196,9 @@ export class AdminServer {
     const { address } = this.#options;
     const { addr } = this;
     try {
-      this.#server = this.#listen(
+      // An inherited socket is kept all along.
+      if (address.transport !== "fd") this.#socket.release(false);
+      this.#socket = this.#listen(
         address.transport === "tcp" && addr.transport === "tcp"
           ? { ...address, port: addr.port }
           : address,

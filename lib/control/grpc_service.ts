@@ -25,6 +25,7 @@ import {
   type WireAddL4,
   type WireAddL7,
 } from "./grpc_messages.ts";
+import type { HeldBackends } from "./held_backends.ts";
 import type { Management } from "./management.ts";
 import { ManagementError } from "./management_error.ts";
 import type { AddResult, Caller } from "./model.ts";
@@ -37,13 +38,15 @@ export interface ManagementServiceOptions {
   readonly management: Management;
   /** Who may call. */
   readonly access: AccessPolicy;
+  /** Backends that registered themselves. */
+  readonly held: HeldBackends;
   /** What backends define differently. */
   readonly conflicts: () => readonly ConflictMessage[];
 }
 
 /** Answers the calls of `lb.LoadBalancer`. */
 export function makeManagementService(
-  { management, access, conflicts }: ManagementServiceOptions,
+  { management, access, held, conflicts }: ManagementServiceOptions,
 ): UntypedServiceImplementation {
   const refusals = new RefusalLog();
   const admit = (call: AnyCall): Caller => {
@@ -119,7 +122,7 @@ export function makeManagementService(
       conflicts: conflicts(),
     })),
     Watch: watch(management, admit),
-    Register: new Registrations(management, admit).handler,
+    Register: new Registrations(management, held, admit).handler,
   };
 }
 

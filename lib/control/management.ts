@@ -14,6 +14,7 @@ import type { Route, RouteMatch, RouteTarget } from "../route/route.ts";
 import { formatRule } from "../route/rule_text.ts";
 import { validateRoute } from "../route/validate.ts";
 import { parseConditions } from "./conditions.ts";
+import { HeldBackends } from "./held_backends.ts";
 import { checkField, ManagementError } from "./management_error.ts";
 import type {
   AddL4Request,
@@ -28,6 +29,7 @@ import type {
 } from "./model.ts";
 import type { Protocol } from "./protocol.ts";
 import { findAddress, Registries } from "./registries.ts";
+import { applyChanges, ChangeJournal, type RunTimeChanges } from "./run_time_changes.ts";
 
 export type { Conditions, ValuesByName } from "./conditions.ts";
 export { ManagementError, type ManagementErrorCode } from "./management_error.ts";
@@ -53,6 +55,10 @@ export interface ManagementSettings {
   readonly reflection?: ReflectionInfo;
   /** What is known of the health of services. */
   readonly health?: HealthInfo;
+  /** What was changed, shared by all that manage the same balancer. */
+  readonly journal?: ChangeJournal;
+  /** Backends that are in for as long as somebody holds them; shared in the same way. */
+  readonly held?: HeldBackends;
 }
 
 /** What a backend is added with. */
@@ -64,6 +70,8 @@ const log = getLogger("management");
 export class Management {
   readonly #registries: Registries;
   readonly #defaultPort: number;
+  readonly #journal: ChangeJournal;
+  readonly #held: HeldBackends;
   /** What is known of the backends by their reflection, at a balancer that asks for it. */
   readonly reflection: ReflectionInfo | undefined;
   /** What is known of the health of services, at a balancer that has gRPC services. */
@@ -76,6 +84,8 @@ export class Management {
     const all = registries instanceof Registry ? [registries] : registries;
     this.#registries = new Registries(all, settings.prefers);
     this.#defaultPort = settings.defaultPort;
+    this.#journal = settings.journal ?? new ChangeJournal();
+    this.#held = settings.held ?? new HeldBackends();
     this.reflection = settings.reflection;
     this.health = settings.health;
     this.layer = settings.layer;
@@ -171,6 +181,7 @@ export class Management {
       ...(weight === undefined ? {} : { weight }),
       ...(discover_services === undefined ? {} : { discoverServices: discover_services }),
     });
+    this.#journal.touchBackend(registry, value, created && value.pools.size === 1);
     this.#logAdded(value, registry.pool, created, caller);
     return { id: value.id, addr: value.addr, created };
   }
@@ -195,6 +206,8 @@ export class Management {
     const backend = findAddress(registry, addr)!;
     if (wanted === 0) value.pool.set(backend, 0);
     if (discover_services !== undefined) registry.setDiscovery(backend, discover_services);
+    this.#journal.touchRoute(registry, value, known === undefined);
+    this.#journal.touchBackend(registry, backend, target === undefined);
     this.#logAdded(backend, value.pool, created, caller);
     return { id: backend.id, addr: backend.addr, created, route_id: value.id };
   }
@@ -225,7 +238,9 @@ export class Management {
   removeBackend(id: string, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
     const info = this.#describeBackend(backend);
-    this.#registries.of(backend).removeBackend(backend);
+    const registry = this.#registries.of(backend);
+    this.#journal.touchBackend(registry, backend);
+    registry.removeBackend(backend);
     log.info("a backend was removed", {
       id: backend.id,
       addr: backend.addr,
@@ -233,6 +248,15 @@ export class Management {
       by: nameOf(caller),
     });
     return { ...info, state: backend.state };
+  }
+
+  /** Removes a backend that nobody holds any more, unless somebody has removed it before. */
+  removeHeld(id: string, caller?: Caller): void {
+    try {
+      this.removeBackend(id, caller);
+    } catch (error) {
+      if (!(error instanceof ManagementError)) throw error;
+    }
   }
 
   /**
@@ -250,7 +274,9 @@ export class Management {
           "accepted is to remove or drain its backends, or to add them again with discover_services false",
       );
     }
-    this.#registries.route(id)!.registry.removeRoute(id);
+    const { registry, route } = this.#registries.route(id)!;
+    this.#journal.touchRoute(registry, route);
+    registry.removeRoute(id);
     log.info("a route was removed", { id, rule: info.rule, by: nameOf(caller) });
     return info;
   }
@@ -263,7 +289,9 @@ export class Management {
    */
   drain(id: string, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
-    this.#registries.of(backend).drain(backend);
+    const registry = this.#registries.of(backend);
+    this.#journal.touchBackend(registry, backend);
+    registry.drain(backend);
     log.info("a backend drains", {
       id: backend.id,
       addr: backend.addr,
@@ -283,7 +311,9 @@ export class Management {
   setWeight(id: string, weight: number, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
     checkWeight(weight);
-    this.#registries.of(backend).setWeight(backend, weight);
+    const registry = this.#registries.of(backend);
+    this.#journal.touchBackend(registry, backend);
+    registry.setWeight(backend, weight);
     log.info("the weight of a backend was set", {
       id: backend.id,
       addr: backend.addr,
@@ -291,6 +321,30 @@ export class Management {
       by: nameOf(caller),
     });
     return this.#describeBackend(backend);
+  }
+
+  /** How many changes the calls have made. */
+  get changeCount(): number {
+    return this.#journal.count;
+  }
+
+  /**
+   * What all calls together have changed, for the process that takes the place of this one.
+   *
+   * @param since Leaves out what was not touched after the first so many changes; see {@linkcode changeCount}.
+   */
+  collectChanges(since?: number): RunTimeChanges {
+    return this.#journal.collect(new Set(this.#held.ids()), since);
+  }
+
+  /**
+   * Makes the changes that the process before has collected.
+   *
+   * @returns The ids of backends that were in for as long as somebody held them.
+   * @throws {TypeError} When one cannot be made.
+   */
+  applyChanges(changes: RunTimeChanges): string[] {
+    return applyChanges(changes, this.#registries.all, this.#journal);
   }
 
   /**

@@ -13,6 +13,7 @@ import {
   type WireAddL4,
   type WireAddL7,
 } from "./grpc_messages.ts";
+import type { HeldBackends } from "./held_backends.ts";
 import type { Management } from "./management.ts";
 import { ManagementError } from "./management_error.ts";
 import type { AddResult, Caller } from "./model.ts";
@@ -34,13 +35,17 @@ type RegisterCall = ServerDuplexStream<RegisterRequest, RegisterResponse>;
 /** All registrations of one balancer. */
 export class Registrations {
   readonly #management: Management;
+  readonly #held: HeldBackends;
   readonly #admit: (call: AnyCall) => Caller;
-  /** How many streams hold each backend that is in because of them alone. */
-  readonly #held = new Map<string, number>();
 
   /** Nobody is registered yet. `admit` throws for callers that may not. */
-  constructor(management: Management, admit: (call: AnyCall) => Caller) {
+  constructor(
+    management: Management,
+    held: HeldBackends,
+    admit: (call: AnyCall) => Caller,
+  ) {
     this.#management = management;
+    this.#held = held;
     this.#admit = admit;
   }
 
@@ -55,27 +60,12 @@ export class Registrations {
 
   /** Another stream has added a backend; whether it was `created` by that. Says whether it must {@linkcode leave}. */
   hold(id: string, created: boolean): boolean {
-    const count = this.#held.get(id);
-    // What somebody else has put in stays when the stream ends.
-    if (count === undefined && !created) return false;
-    this.#held.set(id, (count ?? 0) + 1);
-    return true;
+    return this.#held.hold(id, created);
   }
 
   /** A stream has ended that held a backend; with the last one the backend is removed. */
   leave(id: string, caller: Caller): void {
-    const count = this.#held.get(id)! - 1;
-    if (count > 0) {
-      this.#held.set(id, count);
-      return;
-    }
-    this.#held.delete(id);
-    try {
-      this.#management.removeBackend(id, caller);
-    } catch (error) {
-      // Somebody has removed it before.
-      if (!(error instanceof ManagementError)) throw error;
-    }
+    if (this.#held.leave(id)) this.#management.removeHeld(id, caller);
   }
 }
 

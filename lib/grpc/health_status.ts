@@ -67,6 +67,8 @@ export interface HealthLookupOptions {
 /** Finds the health of services, for `grpc.health.v1` and for `/readyz`. */
 export class HealthLookup {
   readonly #options: HealthLookupOptions;
+  readonly #listeners = new Set<() => void>();
+  #leaving = false;
 
   /** Asks nobody yet. */
   constructor(options: HealthLookupOptions) {
@@ -75,7 +77,30 @@ export class HealthLookup {
 
   /** All that is known by now. */
   all(): Map<string, ServingStatus> {
-    return this.#options.status.all();
+    const statuses = this.#options.status.all();
+    if (this.#leaving) {
+      for (const service of statuses.keys()) {
+        statuses.set(service, "NOT_SERVING");
+      }
+    }
+    return statuses;
+  }
+
+  /** Says of everything that it is not served any more, because we are about to end; or the truth again. */
+  setLeaving(leaving: boolean): void {
+    if (this.#leaving === leaving) return;
+    this.#leaving = leaving;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /**
+   * Calls `listener` when that changes; it must not throw.
+   *
+   * @returns Ends it.
+   */
+  onLeaving(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** Asks backends for what is not known yet; bounded in time. */
@@ -89,7 +114,9 @@ export class HealthLookup {
    */
   async find(service: string): Promise<ServingStatus | undefined> {
     const known = this.all().get(service);
-    if (known === "SERVING" || service === "") return known;
+    if (known === "SERVING" || service === "" || (this.#leaving && known !== undefined)) {
+      return known;
+    }
     await this.refresh();
     return this.all().get(service);
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ErrorCode } from "../common/errors.ts";
-import { answerTo } from "../http/problem.ts";
+import { answerTo, retryAfterOf } from "../http/problem.ts";
 import { type EncodedName, encodeName, Encoder } from "../http/h2/hpack/encoder.ts";
 import { ByteWriter } from "../http/h1/writer.ts";
 import { type GrpcStatus, statusOf } from "./status.ts";
@@ -15,6 +15,17 @@ const CONTENT_LENGTH: EncodedName = encodeName("content-length");
 const GRPC_STATUS: EncodedName = encodeName("grpc-status");
 const GRPC_MESSAGE: EncodedName = encodeName("grpc-message");
 const RETRY_AFTER: EncodedName = encodeName("retry-after");
+const PUSHBACK: EncodedName = encodeName("grpc-retry-pushback-ms");
+
+/**
+ * Errors that tell a client when to try again (gRFC A6, Pushback): there is too much to do, and clients that all came
+ * back by their own backoff would bring as much again.
+ */
+const PUSHED_BACK: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "overloaded",
+  "pool_exhausted",
+  "rate_limited",
+]);
 
 /**
  * A Trailers-Only response: one HEADERS with END_STREAM (grpc/doc/PROTOCOL-HTTP2.md). The status line is
@@ -29,10 +40,24 @@ export function encodeTrailersOnly(status: GrpcStatus, message: string): Uint8Ar
   return out.written;
 }
 
-/** The same for an error of the proxy. */
-export function encodeGrpcError(code: ErrorCode): Uint8Array {
-  return encodeTrailersOnly(statusOf(code), answerTo(code).detail);
+/**
+ * The same for an error of the proxy.
+ *
+ * @param wait In how many milliseconds trying again makes sense, where that is known.
+ */
+export function encodeGrpcError(code: ErrorCode, wait?: number): Uint8Array {
+  const { detail, retryAfter } = answerTo(code);
+  const block = encodeTrailersOnly(statusOf(code), detail);
+  if (!PUSHED_BACK.has(code)) return block;
+  const out = new ByteWriter(block);
+  out.at = block.length;
+  const pushback = Math.min(MAX_PUSHBACK, Math.ceil(wait ?? (retryAfter ?? 0) * 1000));
+  encoder.field(out, PUSHBACK, String(pushback));
+  return out.written;
 }
+
+/** Clients read a signed 32-bit number. */
+const MAX_PUSHBACK = 2 ** 31 - 1;
 
 /** The trailers of an answer whose head has gone already. */
 export function encodeTrailers(status: GrpcStatus, message: string): Uint8Array {
@@ -55,9 +80,10 @@ export function encodeGrpcHead(): Uint8Array {
   return out.written;
 }
 
-/** The head of a response without a body, for requests that are no gRPC calls. */
-export function encodeHttpError(code: ErrorCode): Uint8Array {
-  const { status, retryAfter } = answerTo(code);
+/** The head of a response without a body, for requests that are no gRPC calls; `wait` as above. */
+export function encodeHttpError(code: ErrorCode, wait?: number): Uint8Array {
+  const { status } = answerTo(code);
+  const retryAfter = retryAfterOf(code, wait);
   const out = new ByteWriter(new Uint8Array(64));
   encoder.status(out, status);
   encoder.field(out, CONTENT_LENGTH, "0");

@@ -45,6 +45,16 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
     detail: "Too many connections are open.",
     retryAfter: 1,
   },
+  too_many_from_client: {
+    status: 503,
+    detail: "Too many connections of this client are open.",
+    retryAfter: 1,
+  },
+  rate_limited: {
+    status: 429,
+    detail: "Requests come faster than they are taken.",
+    retryAfter: 1,
+  },
   client_closed: { status: BAD_REQUEST, detail: "The request ended early." },
   no_route: { status: 404, detail: "No route matches the request." },
   upgrade_unsupported: {
@@ -55,6 +65,11 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
   pool_exhausted: {
     status: 503,
     detail: "All connections to the backend are busy.",
+    retryAfter: 1,
+  },
+  overloaded: {
+    status: 503,
+    detail: "All backends have as many requests as they may have.",
     retryAfter: 1,
   },
   connect_refused: { status: 502, detail: "The backend refuses connections." },
@@ -120,12 +135,26 @@ export function encodeResponse(response: LocalResponse): Uint8Array {
 
 const encoder = new TextEncoder();
 
-/** The bytes of the response to an error. */
+/** The seconds for `Retry-After`, for an error of which more may be known: `wait` milliseconds. */
+export function retryAfterOf(code: ErrorCode, wait: number | undefined): number | undefined {
+  return wait === undefined ? ANSWERS[code].retryAfter : Math.max(1, Math.ceil(wait / 1000));
+}
+
+/**
+ * The bytes of the response to an error.
+ *
+ * @param options.wait In how many milliseconds trying again makes sense, where that is known.
+ */
 export function encodeError(
   code: ErrorCode,
-  options: { readonly noBody: boolean; readonly close: boolean },
+  { wait, ...options }: {
+    readonly noBody: boolean;
+    readonly close: boolean;
+    readonly wait?: number | undefined;
+  },
 ): Uint8Array {
-  const { status, retryAfter } = ANSWERS[code];
+  const { status } = ANSWERS[code];
+  const retryAfter = retryAfterOf(code, wait);
   const fields: [string, string][] = [["Content-Type", "application/problem+json"]];
   if (retryAfter !== undefined) fields.push(["Retry-After", String(retryAfter)]);
   if (status === 405) fields.push(["Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]);

@@ -4,17 +4,24 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
-import { type Address, parseListenAddress } from "../common/address.ts";
+import { type ListenAddress, parseListenAddress } from "../common/address.ts";
 import { descriptorLimit } from "../common/descriptors.ts";
 import type { ManagementApi } from "../control/http_api.ts";
 import type { Management } from "../control/management.ts";
 import type { BackendInfo, RouteInfo } from "../control/model.ts";
+import type { RunTimeChanges } from "../control/run_time_changes.ts";
+import { ClientLimits } from "../mux/client_limits.ts";
 import { Listener } from "../mux/listener.ts";
 import { removeStaleSocket } from "../mux/unix_socket.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Route } from "../route/route.ts";
 import type { Acceptor, Composition } from "./core.ts";
-import { DEFAULT_SHUTDOWN, type Server, type StartOptions } from "./options.ts";
+import {
+  DEFAULT_SHUTDOWN,
+  type Server,
+  type ShutdownOptions,
+  type StartOptions,
+} from "./options.ts";
 
 /** Client connections that a listener takes however low the limit of descriptors is. */
 const MIN_CONNECTIONS = 16;
@@ -33,6 +40,8 @@ export abstract class LoadBalancer {
   readonly managementApi: ManagementApi;
   readonly #core: Composition;
   readonly #acceptor: Acceptor;
+  /** How many connections each client may have to all listeners. */
+  readonly #clients: ClientLimits | undefined;
   readonly #servers = new Set<ListenerServer>();
 
   /** Called by the kinds of balancers only. */
@@ -43,6 +52,11 @@ export abstract class LoadBalancer {
     this.metrics = core.metrics;
     this.management = core.management;
     this.managementApi = core.managementApi;
+    core.onExhausted = () => this.#makeRoom();
+    const maxConnections = core.options.limits?.maxConnectionsPerClient ?? Infinity;
+    if (maxConnections !== Infinity) {
+      this.#clients = new ClientLimits({ maxConnections, isExempt: core.isTrusted });
+    }
   }
 
   /**
@@ -81,10 +95,12 @@ export abstract class LoadBalancer {
 
   /**
    * Listens on an address: `:port`, `host:port`, `[::1]:port` or `unix:/path`; port 0 lets the system
-   * choose. May be called for several addresses.
+   * choose. `fd:N` is a listening socket that the process has inherited (Linux, with the permissions for FFI
+   * and for `/proc`). May be called for several addresses.
    *
    * @throws {TypeError} When the address is not valid.
    * @throws {Deno.errors.AddrInUse} When it is taken.
+   * @throws {SocketError} When an inherited socket cannot be listened on.
    */
   async start(address: string, options: StartOptions = {}): Promise<Server> {
     const { signal } = options;
@@ -94,62 +110,105 @@ export abstract class LoadBalancer {
     await this.#core.start();
     try {
       signal?.throwIfAborted();
-      return this.#listen(where, signal);
+      return this.#listen(where, options);
     } catch (error) {
       await this.#core.stop();
       throw error;
     }
   }
 
-  #listen(where: Address, signal: AbortSignal | undefined): Server {
+  #listen(where: ListenAddress, { signal, file }: StartOptions): Server {
     const { kind, options: { limits = {}, timeouts = {} } } = this.#core;
     const metrics = this.metrics.listener(this.name);
     const listener = new Listener({
       address: where,
+      file,
       maxConnections: limits.maxConnections ??
         Math.max(
           MIN_CONNECTIONS,
           Math.floor((descriptorLimit() - RESERVED_DESCRIPTORS) * kind.descriptorShare),
         ),
+      clients: this.#clients,
+      onExhausted: () => this.#makeRoom(),
       accept: this.#acceptor(metrics),
       metrics,
       ...(kind.busy === undefined ? {} : { busy: kind.busy }),
     });
     const onAbort = () => void server.shutdown();
-    const server = new ListenerServer(
-      listener,
-      timeouts.shutdown ?? DEFAULT_SHUTDOWN,
-      async () => {
+    const server = new ListenerServer(listener, {
+      grace: timeouts.shutdown ?? DEFAULT_SHUTDOWN,
+      onPhase: () => this.#onPhase(),
+      onEnd: async () => {
         signal?.removeEventListener("abort", onAbort);
         this.#servers.delete(server);
         await this.#core.stop();
         if (this.#servers.size === 0) await this.#core.close();
       },
-    );
+    });
     this.#servers.add(server);
+    this.#core.setLeaving(false);
     signal?.addEventListener("abort", onAbort);
     return server;
   }
 
+  /** There are too few descriptors: those of idle connections, on either side, are given back. */
+  #makeRoom(): void {
+    this.#core.freeIdle();
+    for (const server of this.#servers) server.makeRoom();
+  }
+
+  /** While one listener stays, so do its health and the streams of the own services. */
+  #onPhase(): void {
+    const phases = [...this.#servers].map(({ phase }) => phase);
+    if (!phases.includes("serving")) this.#core.setLeaving(true);
+    if (phases.every((phase) => phase === "ending")) this.#core.endStreams();
+  }
+
+  /**
+   * Makes the changes that `management.collectChanges()` has given in the process whose place this one takes.
+   *
+   * @throws {TypeError} When one cannot be made.
+   */
+  applyChanges(changes: RunTimeChanges): void {
+    this.#core.applyChanges(changes);
+  }
+
   /** Shuts all listeners down and closes what is pooled. */
-  async close(): Promise<void> {
-    await Promise.all([...this.#servers].map((server) => server.shutdown()));
+  async close(options?: ShutdownOptions): Promise<void> {
+    await Promise.all([...this.#servers].map((server) => server.shutdown(options)));
     await this.#core.close();
   }
 }
 
+/**
+ * How far a listener is.
+ *
+ * - `serving`: nobody wants it to end.
+ * - `leaving`: everything is served as before, but nobody should send anything new here.
+ * - `ending`: it accepts no more.
+ */
+type ServerPhase = "serving" | "leaving" | "ending";
+
+interface ServerParts {
+  /** How long connections may go on at the end, in milliseconds. */
+  readonly grace: number;
+  /** Told when the phase has changed. */
+  readonly onPhase: () => void;
+  /** Called when nothing is under way any more. */
+  readonly onEnd: () => Promise<void>;
+}
+
 class ListenerServer implements Server {
   readonly #listener: Listener;
-  readonly #grace: number;
-  readonly #onEnd: () => Promise<void>;
+  readonly #parts: ServerParts;
   readonly #finished = Promise.withResolvers<void>();
   readonly addr: Deno.Addr;
+  phase: ServerPhase = "serving";
   #shutdown: Promise<void> | undefined;
 
-  constructor(listener: Listener, grace: number, onEnd: () => Promise<void>) {
+  constructor(listener: Listener, parts: ServerParts) {
     this.#listener = listener;
-    this.#grace = grace;
-    this.#onEnd = onEnd;
+    this.#parts = parts;
     this.addr = listener.addr;
   }
 
@@ -157,11 +216,32 @@ class ListenerServer implements Server {
     return this.#finished.promise;
   }
 
-  shutdown(): Promise<void> {
-    return this.#shutdown ??= this.#listener.shutdown(this.#grace)
-      .then(this.#onEnd)
+  share(): number {
+    return this.#listener.share();
+  }
+
+  makeRoom(): void {
+    this.#listener.makeRoom();
+  }
+
+  shutdown(options: ShutdownOptions = {}): Promise<void> {
+    return this.#shutdown ??= this.#end(options)
       .then(this.#finished.resolve, this.#finished.reject)
       .then(() => this.finished);
+  }
+
+  #enter(phase: ServerPhase): void {
+    this.phase = phase;
+    this.#parts.onPhase();
+  }
+
+  async #end({ delay = 0, idle = 0, passedOn = false }: ShutdownOptions): Promise<void> {
+    const { grace, onEnd } = this.#parts;
+    this.#enter("leaving");
+    if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
+    this.#enter("ending");
+    await this.#listener.shutdown({ grace, idle, passedOn });
+    await onEnd();
   }
 }
 

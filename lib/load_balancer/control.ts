@@ -7,8 +7,10 @@ import type { Registry } from "../backend/registry.ts";
 import type { Clock } from "../common/clock.ts";
 import { AccessPolicy } from "../control/access.ts";
 import { ManagementApi } from "../control/http_api.ts";
+import { HeldBackends } from "../control/held_backends.ts";
 import { Management } from "../control/management.ts";
 import type { Protocol } from "../control/protocol.ts";
+import { ChangeJournal, type RunTimeChanges } from "../control/run_time_changes.ts";
 import type { Discovery } from "../grpc/discovery.ts";
 import { HealthLookup, HealthStatus } from "../grpc/health_status.ts";
 import { LocalServices } from "../grpc/services/local_services.ts";
@@ -45,6 +47,10 @@ export class Control {
   readonly local: LocalHandler | undefined;
   /** The gRPC services of the balancer itself; not started before the first call. */
   readonly services: LocalServices;
+  readonly #health: HealthLookup;
+  readonly #held = new HeldBackends();
+  readonly #registries: readonly Registry[];
+  readonly #clock: Clock;
 
   /**
    * Puts the parts together.
@@ -53,10 +59,12 @@ export class Control {
    */
   constructor(parts: ControlParts) {
     const { layer, registries, grpc, reflection, discovery, options = {}, clock } = parts;
+    this.#clock = clock;
+    this.#registries = registries;
     const { defaultPort = DEFAULT_CALLER_PORT, allow, token, onListeners = true } = options;
     const names = [HEALTH, REFLECTION, REFLECTION_ALPHA, ...onListeners ? [LOAD_BALANCER] : []];
     // One lookup for `grpc.health.v1` and for /readyz, so that both say the same.
-    const health = new HealthLookup({
+    const health = this.#health = new HealthLookup({
       status: new HealthStatus({
         registry: grpc,
         registries,
@@ -66,8 +74,11 @@ export class Control {
       refresh: async () => (await reflection.load()).refresh(),
     });
     // Where there are two protocols, what does not say which is meant is taken for that of the call.
+    const journal = new ChangeJournal();
     const manage = (prefers?: Protocol) =>
       new Management(registries, {
+        journal,
+        held: this.#held,
         layer,
         defaultPort,
         reflection: {
@@ -94,10 +105,48 @@ export class Control {
           registries,
           health,
           management,
+          held: this.#held,
           access,
           reflection: await reflection.load(),
         });
       },
+    });
+  }
+
+  /** Says that nothing is served any more, or the truth again. */
+  setLeaving(leaving: boolean): void {
+    this.#health.setLeaving(leaving);
+  }
+
+  /** Sends away whoever has a stream of the own services open. The backends that they hold stay. */
+  endStreams(): void {
+    this.#held.suspend();
+    this.services.endStreams();
+  }
+
+  /**
+   * Makes the changes that the process before has collected.
+   *
+   * @throws {TypeError} When one cannot be made.
+   */
+  applyChanges(changes: RunTimeChanges): void {
+    const { management } = this;
+    this.#held.adopt(
+      management.applyChanges(changes),
+      (id) => management.removeHeld(id),
+      this.#clock,
+    );
+  }
+
+  /** Ends the own services. */
+  async close(): Promise<void> {
+    await this.services.close();
+    // Nobody has asked for it, so it is no change to be passed on.
+    this.#held.close((id) => {
+      for (const registry of this.#registries) {
+        const backend = registry.backend(id);
+        if (backend !== undefined) registry.removeBackend(backend);
+      }
     });
   }
 }

@@ -4,16 +4,20 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
-import { connect } from "../backend/connector.ts";
+import { type Connect, makeConnect } from "../backend/connector.ts";
+import { GRPC_RETRY_ON, HTTP_RETRY_ON, Recovery } from "../backend/recovery.ts";
 import { formatDnsName, isDnsName, parseDnsName } from "../backend/discovery/resolver.ts";
+import type { RequestLimitOptions } from "../backend/limits.ts";
 import { Registry } from "../backend/registry.ts";
 import type { Scheme } from "../common/address.ts";
 import { Clock } from "../common/clock.ts";
+import type { ErrorCode } from "../common/errors.ts";
 import type { Duplex } from "../common/duplex.ts";
 import { makeNetworkFilter } from "../common/networks.ts";
 import { stableId } from "../common/stable_id.ts";
 import type { ManagementApi } from "../control/http_api.ts";
 import type { Management } from "../control/management.ts";
+import type { RunTimeChanges } from "../control/run_time_changes.ts";
 import {
   DEFAULT_DISCOVERY_INTERVAL,
   Discovery,
@@ -25,18 +29,24 @@ import { RequestHead } from "../http/h1/request.ts";
 import { ResponseHead } from "../http/h1/response.ts";
 import { DEFAULT_STREAM_TIMEOUTS, type StreamContext } from "../http/l4/context.ts";
 import { DEFAULT_HTTP_TIMEOUTS, type HttpContext } from "../http/l7/context.ts";
+import { type KeyReader, makeKeyReader, parseHashBy } from "../http/l7/affinity.ts";
+import { checkBodyRate } from "../http/l7/body_rate.ts";
 import type { Scratch } from "../http/l7/downstream.ts";
-import { Planner } from "../http/l7/plan.ts";
+import { Planner, type Rates } from "../http/l7/plan.ts";
+import { RequestRate } from "../http/l7/rate_limit.ts";
+import { Stickiness } from "../http/l7/sticky.ts";
 import type { Served } from "../mux/listener.ts";
 import { type ListenerMetrics, Metrics } from "../observe/metrics.ts";
 import type { Route } from "../route/route.ts";
 import { Control } from "./control.ts";
 import { backendConnections, clientConnections } from "./h2_options.ts";
 import {
+  DEFAULT_BODY_GRACE,
   DEFAULT_MAX_ATTEMPTS,
   DEFAULT_POOL,
   type GrpcL7Options,
   type HttpL7Options,
+  type Limits,
   type LoadBalancerOptions,
 } from "./options.ts";
 import { SharedReflection } from "./reflection.ts";
@@ -53,8 +63,11 @@ export interface Kind {
   /** The share of the descriptor limit that client connections may take. */
   readonly descriptorShare: number;
   /** What a connection above the limit is told. */
-  readonly busy: Uint8Array | undefined;
+  readonly busy: ((reason: ErrorCode) => Uint8Array) | undefined;
 }
+
+/** How finely waits between tries are measured, in milliseconds; a hedge may have a delay of a few. */
+const WAIT_RESOLUTION_MS = 5;
 
 /** Makes what serves the connections of a listener. */
 export type Acceptor = (metrics: ListenerMetrics) => (duplex: Duplex) => Served;
@@ -81,6 +94,22 @@ export interface Composition {
   start(): Promise<void>;
   /** A listener for which that was done is no more. */
   stop(): Promise<void>;
+  /** Says that nothing is served any more, because we are about to end; or the truth again. */
+  setLeaving(leaving: boolean): void;
+  /** Sends away whoever has a stream of the own services open. */
+  endStreams(): void;
+  /**
+   * Makes the changes of run time that the process before has collected.
+   *
+   * @throws {TypeError} When one cannot be made.
+   */
+  applyChanges(changes: RunTimeChanges): void;
+  /** Whether an address is that of a proxy in front, which stands for many clients. */
+  readonly isTrusted: (address: string) => boolean;
+  /** Closes connections to backends that nobody uses now. */
+  freeIdle(): void;
+  /** Called when there is no descriptor for a connection to a backend. */
+  onExhausted: (() => void) | undefined;
   /** Ends the own services and closes what is pooled and unused. */
   close(): Promise<void>;
 }
@@ -105,8 +134,19 @@ export class Core implements Composition {
   readonly discovery: Discovery;
   /** Checks, ejection, and names that are followed. */
   readonly resilience: Resilience;
+  /** How answers are judged and requests sent again. */
+  readonly recovery: Recovery;
+  /** What requests are hashed by, if they are. */
+  readonly keyOf: KeyReader | undefined;
+  /** Keeps clients at their backend, if that is wanted. */
+  readonly sticky: Stickiness | undefined;
+  /** How many requests are taken, where their route does not say. */
+  readonly rates: Rates;
   /** Management and the own services. */
   readonly control: Control;
+  onExhausted: (() => void) | undefined;
+  /** Opens connections to backends. */
+  readonly #connect: Connect = makeConnect(() => this.onExhausted?.());
 
   /**
    * Puts the parts together.
@@ -131,7 +171,7 @@ export class Core implements Composition {
         ? "always"
         : "asked",
       clock: this.clock,
-      connect,
+      connect: this.#connect,
       connections: {
         maxConnections: limits.maxUpstreamConnections ?? DEFAULT_POOL.maxConnections,
         maxWaiting: limits.maxWaiting ?? DEFAULT_POOL.maxWaiting,
@@ -141,11 +181,17 @@ export class Core implements Composition {
         ...(options.caCerts === undefined ? {} : { caCerts: options.caCerts }),
         h2: backendConnections(options),
       },
+      requests: requestLimits(kind, limits),
     });
+    const isTrusted = makeNetworkFilter(options.trustedProxies ?? []);
+    this.rates = {
+      rate: options.rateLimit && new RequestRate(options.rateLimit, isTrusted),
+      isTrusted,
+    };
     this.resilience = new Resilience({
       registry: this.registry,
       clock: this.clock,
-      connect,
+      connect: this.#connect,
       options,
     });
     this.registry.watcher = {
@@ -156,6 +202,13 @@ export class Core implements Composition {
       },
       onRouteRemoved: (id) => this.metrics.forgetRoute(id),
     };
+    this.recovery = new Recovery({
+      clock: this.clock,
+      waits: new Clock({ resolution: WAIT_RESOLUTION_MS }),
+      on: kind.scheme === "grpc" ? GRPC_RETRY_ON : HTTP_RETRY_ON,
+    }, options);
+    this.keyOf = readerOf(options);
+    this.sticky = options.sticky && new Stickiness(options.sticky);
     this.reflection = new SharedReflection(this.registry, this.clock);
     this.discovery = new Discovery({
       registry: this.registry,
@@ -183,6 +236,10 @@ export class Core implements Composition {
 
   get managementApi(): ManagementApi {
     return this.control.api;
+  }
+
+  get isTrusted(): (address: string) => boolean {
+    return this.rates.isTrusted;
   }
 
   addBackend(backend: Backend): string {
@@ -214,6 +271,7 @@ export class Core implements Composition {
         tunnelIdle: timeouts.tunnelIdle ?? DEFAULT_HTTP_TIMEOUTS.tunnelIdle,
         halfClosed: timeouts.halfClosed ?? DEFAULT_HTTP_TIMEOUTS.halfClosed,
         expectContinue: timeouts.expectContinue ?? DEFAULT_HTTP_TIMEOUTS.expectContinue,
+        maxAge: timeouts.maxConnectionAge ?? Infinity,
       },
       limits: {
         maxRequestLine: limits.maxRequestLine ?? DEFAULT_HEAD_LIMITS.maxRequestLine,
@@ -225,6 +283,14 @@ export class Core implements Composition {
       isTrusted: makeNetworkFilter(options.trustedProxies ?? []),
       via: options.via,
       maxAttempts: limits.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
+      recovery: this.recovery,
+      keyOf: this.keyOf,
+      sticky: this.sticky,
+      rates: this.rates,
+      bodyRate: limits.minBodyRate === undefined ? undefined : checkBodyRate({
+        rate: limits.minBodyRate,
+        grace: limits.bodyGrace ?? DEFAULT_BODY_GRACE,
+      }),
       local: this.control.local,
       metrics,
       accessLog: options.accessLog,
@@ -239,10 +305,12 @@ export class Core implements Composition {
     const { timeouts = {}, limits = {}, caCerts, accessLog } = this.options;
     return {
       pool: this.registry.pool,
-      connect,
+      connect: this.#connect,
       connectTimeout: timeouts.connect ?? DEFAULT_POOL.connectTimeout,
       caCerts,
       maxAttempts: limits.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
+      recovery: this.recovery,
+      hashed: this.options.strategy === "consistent-hash",
       clock: this.clock,
       timeouts: {
         firstByte: timeouts.requestHead ?? DEFAULT_STREAM_TIMEOUTS.firstByte,
@@ -256,16 +324,21 @@ export class Core implements Composition {
   }
 
   /** What the connections of a gRPC listener share. */
-  grpcContext(metrics: ListenerMetrics, options: HttpL7Options = this.options): GrpcContext {
+  grpcContext(
+    metrics: ListenerMetrics,
+    options: HttpL7Options = this.options,
+    rates: Rates = this.rates,
+  ): GrpcContext {
     return {
       services: this.control.services,
-      bound: this.kind.layer === "l4",
-      planner: new Planner(this.registry),
+      planner: new Planner(this.registry, this.recovery.rules, rates),
       clock: this.clock,
       h2: clientConnections(options),
       forwarded: options.forwarded ?? "x-forwarded",
       isTrusted: makeNetworkFilter(options.trustedProxies ?? []),
       maxAttempts: options.limits?.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
+      recovery: this.recovery,
+      keyOf: this.keyOf,
       metrics,
       accessLog: options.accessLog,
     };
@@ -281,12 +354,47 @@ export class Core implements Composition {
     await this.resilience.stop();
   }
 
-  async close(): Promise<void> {
-    await this.control.services.close();
-    this.resilience.close();
-    this.reflection.cancel();
+  setLeaving(leaving: boolean): void {
+    this.control.setLeaving(leaving);
+  }
+
+  endStreams(): void {
+    this.control.endStreams();
+  }
+
+  applyChanges(changes: RunTimeChanges): void {
+    this.control.applyChanges(changes);
+  }
+
+  freeIdle(): void {
     for (const backend of this.registry.backends) backend.closeIdle();
   }
+
+  async close(): Promise<void> {
+    await this.control.close();
+    this.resilience.close();
+    this.reflection.cancel();
+    this.freeIdle();
+  }
+}
+
+/** At HTTP and TCP layer 4 each connection of a client has one of a backend, and is what a backend has in flight. */
+function requestLimits({ layer, scheme }: Kind, limits: Limits): RequestLimitOptions {
+  if (layer === "l4") {
+    const { maxUpstreamConnections = Infinity } = limits;
+    return scheme === "grpc" ? {} : { maxRequests: maxUpstreamConnections };
+  }
+  const { maxRequests = Infinity, adaptive = false } = limits;
+  if (adaptive === false) return { maxRequests };
+  return { maxRequests, adaptive: adaptive === true ? {} : adaptive };
+}
+
+function readerOf({ strategy, hashBy }: HttpL7Options): KeyReader | undefined {
+  if (strategy === "consistent-hash") return makeKeyReader(parseHashBy(hashBy ?? "address"));
+  if (hashBy === undefined) return undefined;
+  throw new TypeError(
+    `hashBy ${JSON.stringify(hashBy)}: it is accepted with the strategy consistent-hash only`,
+  );
 }
 
 function checkInterval(interval = DEFAULT_DISCOVERY_INTERVAL): number {
@@ -313,11 +421,13 @@ export function makeScratch(context: HttpContext): Scratch {
   return {
     request: new RequestHead(context.limits),
     response: new ResponseHead(context.limits),
-    planner: new Planner(context.registry),
+    planner: new Planner(context.registry, context.recovery.rules, context.rates),
   };
 }
 
+const NOTHING = { type: "no_route", rate: undefined } as const;
+
 /** The same for connections on which only the management API is answered, and nothing is proxied. */
 export function makeManagementScratch(context: HttpContext): Scratch {
-  return { ...makeScratch(context), planner: { plan: () => ({ type: "no_route" }) } };
+  return { ...makeScratch(context), planner: { plan: () => NOTHING } };
 }

@@ -84,7 +84,10 @@ function tunnelContext(
   metrics: ListenerMetrics,
   options: LoadBalancerOptions,
 ): TunnelContext {
-  const { pool, connect, connectTimeout, caCerts } = core.streamContext(metrics, undefined);
+  const { pool, connect, connectTimeout, caCerts, hashed = false } = core.streamContext(
+    metrics,
+    undefined,
+  );
   return {
     calls: core.grpcContext(metrics, options),
     pool,
@@ -92,6 +95,7 @@ function tunnelContext(
     connectTimeout,
     caCerts,
     h2: backendConnections(options),
+    hashed,
     onBackends: (listener) => core.registry.onChange(listener),
   };
 }

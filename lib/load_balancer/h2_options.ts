@@ -5,7 +5,7 @@
  */
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { DEFAULT_FIELD_LIMITS, type FieldLimits } from "../http/h2/hpack/field_list.ts";
-import type { H2Options } from "../http/h2/options.ts";
+import { DEFAULT_H2_OPTIONS, type H2Options } from "../http/h2/options.ts";
 import { DEFAULT_KEEPALIVE, type Limits, type LoadBalancerOptions } from "./options.ts";
 
 /** The shortest keepalive of a client, in milliseconds (gRFC A8); servers may refuse much longer ones. */
@@ -23,6 +23,7 @@ export function clientConnections(options: LoadBalancerOptions): Partial<H2Optio
     permitIdlePings: keepalive.permitWithoutCalls ?? DEFAULT_KEEPALIVE.permitWithoutCalls,
     maxAge: timeouts.maxConnectionAge ?? Infinity,
     maxAgeGrace: timeouts.maxConnectionAgeGrace ?? Infinity,
+    frameTimeout: timeouts.requestHead ?? DEFAULT_H2_OPTIONS.frameTimeout,
   };
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ErrorCode } from "../common/errors.ts";
 import { StreamConnection } from "../http/l4/connection.ts";
 import { HttpConnection } from "../http/l7/connection.ts";
 import type { HttpContext } from "../http/l7/context.ts";
@@ -13,7 +14,7 @@ import { Core, keepCore, makeManagementScratch, makeScratch } from "./core.ts";
 import type { HttpL7Options, LoadBalancerOptions } from "./options.ts";
 
 /** What clients above the limit of connections are told where they are known to speak HTTP. */
-const BUSY = encodeError("too_many_connections", { noBody: false, close: true });
+const busy = (reason: ErrorCode) => encodeError(reason, { noBody: false, close: true });
 
 /**
  * Balances HTTP per request: every request goes to the backend that its route, or the strategy of the
@@ -44,7 +45,7 @@ export class HttpL7 extends RoutingBalancer {
    */
   constructor(options: HttpL7Options = {}) {
     const core = new Core(
-      { name: "http-l7", layer: "l7", scheme: "http", descriptorShare: 0.75, busy: BUSY },
+      { name: "http-l7", layer: "l7", scheme: "http", descriptorShare: 0.75, busy },
       options,
       options.fallback,
     );
@@ -73,7 +74,7 @@ export class HttpL4 extends LoadBalancer {
    */
   constructor(options: LoadBalancerOptions = {}) {
     const core = new Core(
-      { name: "http-l4", layer: "l4", scheme: "http", descriptorShare: 0.45, busy: BUSY },
+      { name: "http-l4", layer: "l4", scheme: "http", descriptorShare: 0.45, busy },
       options,
     );
     super(core, (metrics) => {

@@ -4,10 +4,12 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
+import { makeNetworkFilter } from "../common/networks.ts";
 import type { ManagementApi } from "../control/http_api.ts";
 import type { Management } from "../control/management.ts";
 import { checkProtocol, type Protocol, protocolOfRoute } from "../control/protocol.ts";
 import { Registries } from "../control/registries.ts";
+import type { RunTimeChanges } from "../control/run_time_changes.ts";
 import { GrpcConnection } from "../grpc/l7/connection.ts";
 import type { GrpcContext } from "../grpc/l7/context.ts";
 import { HttpConnection } from "../http/l7/connection.ts";
@@ -21,7 +23,13 @@ import { Control } from "./control.ts";
 import { type Composition, type Core, coreOf, makeScratch } from "./core.ts";
 import { GrpcL7 } from "./grpc.ts";
 import { HttpL7 } from "./http.ts";
-import type { HttpL7Options, LoadBalancerOptions, MuxOptions, MuxSideOptions } from "./options.ts";
+import type {
+  HttpL7Options,
+  LoadBalancerOptions,
+  MuxOptions,
+  MuxSideOptions,
+  ShutdownOptions,
+} from "./options.ts";
 
 /** The name in logs and metrics unless another is given. */
 const NAME = "mux";
@@ -70,13 +78,16 @@ export class Mux extends RoutingBalancer {
     const http = new HttpL7(httpOptions);
     const grpc = new GrpcL7(grpcOptions);
     const core = new MuxCore(options, { name, metrics, http: coreOf(http), grpc: coreOf(grpc) });
+    // One rate for both sides counts the requests of both.
+    const shared = grpcOptions.rateLimit === httpOptions.rateLimit;
+    const { rates } = shared ? core.http : core.grpc;
     super(core, (metrics) => {
       const context: HttpContext = {
         ...core.http.httpContext(metrics, httpOptions),
         local: core.control.local,
       };
       const calls: GrpcContext = {
-        ...core.grpc.grpcContext(metrics, grpcOptions),
+        ...core.grpc.grpcContext(metrics, grpcOptions, rates),
         services: core.control.services,
         http: new H2Http(context, makeScratch),
       };
@@ -118,9 +129,9 @@ export class Mux extends RoutingBalancer {
   }
 
   /** Shuts all listeners down, those of either side too, and closes what is pooled. */
-  override async close(): Promise<void> {
-    await super.close();
-    await Promise.all([this.http.close(), this.grpc.close()]);
+  override async close(options?: ShutdownOptions): Promise<void> {
+    await super.close(options);
+    await Promise.all([this.http.close(options), this.grpc.close(options)]);
   }
 }
 
@@ -160,14 +171,16 @@ class MuxCore implements Composition {
   readonly http: Core;
   readonly grpc: Core;
   readonly control: Control;
+  readonly isTrusted: (address: string) => boolean;
   readonly #registries: Registries;
 
-  constructor(options: LoadBalancerOptions, { name, metrics, http, grpc }: MuxParts) {
+  constructor(options: MuxOptions, { name, metrics, http, grpc }: MuxParts) {
     this.options = options;
     this.name = name;
     this.metrics = metrics;
     this.http = http;
     this.grpc = grpc;
+    this.isTrusted = makeNetworkFilter(options.trustedProxies ?? []);
     const registries = [http.registry, grpc.registry];
     this.#registries = new Registries(registries);
     this.control = new Control({
@@ -206,8 +219,30 @@ class MuxCore implements Composition {
     await Promise.all([this.http.stop(), this.grpc.stop()]);
   }
 
+  setLeaving(leaving: boolean): void {
+    this.control.setLeaving(leaving);
+  }
+
+  endStreams(): void {
+    this.control.endStreams();
+  }
+
+  applyChanges(changes: RunTimeChanges): void {
+    this.control.applyChanges(changes);
+  }
+
+  set onExhausted(makeRoom: (() => void) | undefined) {
+    this.http.onExhausted = makeRoom;
+    this.grpc.onExhausted = makeRoom;
+  }
+
+  freeIdle(): void {
+    this.http.freeIdle();
+    this.grpc.freeIdle();
+  }
+
   async close(): Promise<void> {
-    await this.control.services.close();
+    await this.control.close();
     await this.http.close();
     await this.grpc.close();
   }

@@ -4,14 +4,18 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
+import type { AdaptiveLimitOptions } from "../backend/adaptive_limit.ts";
 import type { DnsOptions } from "../backend/discovery/dns.ts";
 import type { PoolOptions } from "../backend/h1_pool.ts";
 import type { HealthCheckOptions } from "../backend/health/check.ts";
 import type { OutlierOptions } from "../backend/health/outlier_detection.ts";
+import type { RetryOptions } from "../backend/recovery.ts";
 import type { ForwardedMode } from "../http/forwarded.ts";
 import type { HeadLimits } from "../http/h1/limits.ts";
+import type { StickyOptions } from "../http/l7/sticky.ts";
 import type { AccessLog } from "../observe/access_log.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import type { RateLimitRule } from "../route/rate_limit.ts";
 import type { Route } from "../route/route.ts";
 import type { StrategyName } from "../strategy/registry.ts";
 
@@ -27,6 +31,8 @@ export const DEFAULT_POOL: PoolOptions = {
 export const DEFAULT_SHUTDOWN = 30_000;
 /** Attempts per request or connection. */
 export const DEFAULT_MAX_ATTEMPTS = 8;
+/** How long a body may take beside what its least rate allows, in milliseconds. */
+export const DEFAULT_BODY_GRACE = 10_000;
 /** The port of a caller that registers itself without naming one. */
 export const DEFAULT_CALLER_PORT = 80;
 
@@ -53,8 +59,9 @@ export interface Timeouts {
   /** How long a request may wait for a free connection to its backend; then 503. Default 5,000. */
   readonly poolWait?: number;
   /**
-   * How old an HTTP/2 connection of a client gets, a tenth more or less at random, before it is asked to go; calls
-   * under way go on. Default `Infinity`.
+   * How old a connection of a client gets at HTTP layer 7 or over HTTP/2, a tenth more or less at random, before it
+   * is asked to go: with GOAWAY, or with `Connection: close` in the next answer. What is under way goes on. Default
+   * `Infinity`.
    */
   readonly maxConnectionAge?: number;
   /** How long calls may then go on before they are cut. Default `Infinity`. */
@@ -106,10 +113,33 @@ export interface Limits extends Partial<HeadLimits> {
    * descriptors: three quarters of it at layer 7, 45 of 100 at layer 4, where each connection needs two.
    */
   readonly maxConnections?: number;
-  /** Connections to one backend at a time. Default 1,024. */
+  /**
+   * Connections of one client address to all listeners, IPv6 by /64; above that the answer is 503, or none where the protocol has
+   * none. Trusted proxies and clients of Unix sockets are not counted. Default `Infinity`.
+   */
+  readonly maxConnectionsPerClient?: number;
+  /**
+   * Connections to one backend at a time. Default 1,024. At HTTP and TCP layer 4 that is a limit of the clients that
+   * it has; there is none unless it is given, and when one is reached it is as with `maxRequests`.
+   */
   readonly maxUpstreamConnections?: number;
-  /** Requests that may wait for a connection to one backend. Default 1,024. */
+  /**
+   * Requests of one backend at a time, at layer 7. At its limit another one is picked; when all are, requests wait in
+   * the order in which they came, up to `maxWaiting` for as long as `timeouts.poolWait`, and then get 503 with
+   * `Retry-After`, or UNAVAILABLE with `grpc-retry-pushback-ms`. Default `Infinity`.
+   */
+  readonly maxRequests?: number;
+  /** Find such a limit for each backend from how long its answers take; `true` with the defaults. Default `false`. */
+  readonly adaptive?: boolean | AdaptiveLimitOptions;
+  /** Requests that may wait for a connection to one backend, or for any backend of a route. Default 1,024. */
   readonly maxWaiting?: number;
+  /**
+   * Bytes per second at which a client must send the body of a request over HTTP, beside `bodyGrace`; slower ones
+   * are answered 408. Default: any.
+   */
+  readonly minBodyRate?: number;
+  /** How long a body may take beside that, in milliseconds. Default 10,000. */
+  readonly bodyGrace?: number;
   /** Attempts per request or connection, the first included. Default 8. */
   readonly maxAttempts?: number;
 }
@@ -153,6 +183,8 @@ export interface LoadBalancerOptions {
   readonly dns?: DnsOptions;
   /** How much is taken. */
   readonly limits?: Limits;
+  /** How requests are sent again that met a failure. At layer 4 only the budget counts. */
+  readonly retries?: RetryOptions;
   /** Who may call the management API. */
   readonly management?: ManagementOptions;
   /** Certificates in PEM that backends with `https` may have beside those of well-known authorities. */
@@ -165,6 +197,24 @@ export interface LoadBalancerOptions {
 
 /** What a balancer at HTTP layer 7 takes beside that. */
 export interface HttpL7Options extends LoadBalancerOptions {
+  /** Statuses of HTTP that count as failures of their backend. Default 502, 503 and 504. */
+  readonly failureStatuses?: readonly number[];
+  /** Statuses of gRPC, as numbers, that count as failures of their backend. Default 14, UNAVAILABLE. */
+  readonly failureCodes?: readonly number[];
+  /**
+   * What requests have in common that are to meet the same backend, with the strategy `consistent-hash`: `address`,
+   * `path`, `header:NAME`, `metadata:NAME` or `cookie:NAME`. Default `address`. Where a request has none, chance
+   * decides.
+   */
+  readonly hashBy?: string;
+  /** Keeps clients at their backend by a cookie, as long as it is fit; HTTP only. */
+  readonly sticky?: StickyOptions;
+  /**
+   * How many requests are taken, for each client address unless another key is given, where their route does not
+   * say; those above that are answered 429, or RESOURCE_EXHAUSTED to calls of gRPC. All listeners count together.
+   * Default: any number.
+   */
+  readonly rateLimit?: RateLimitRule;
   /** Routes, the same as by {@linkcode HttpL7.addRoute}. */
   readonly routes?: readonly Route[];
   /**
@@ -220,6 +270,25 @@ export interface MuxOptions extends HttpL7Options {
 export interface StartOptions {
   /** Shuts the server down when it is aborted. */
   readonly signal?: AbortSignal;
+  /** The file of an inherited Unix socket (`fd:N`) that is to be removed at the end, as its owner would. */
+  readonly file?: string;
+}
+
+/** How a server ends; times are in milliseconds. */
+export interface ShutdownOptions {
+  /**
+   * How long everything is served as before while `grpc.health.v1` says NOT_SERVING, so that whoever sends requests
+   * here can learn of it and send them elsewhere. Default 0.
+   */
+  readonly delay?: number;
+  /**
+   * How long a client whose connection carries nothing may still begin a request on it. Over HTTP/1.1 a client
+   * learns of the end with an answer only: what it sends while the connection is being closed is lost to it.
+   * Default 0: such connections are closed at once.
+   */
+  readonly idle?: number;
+  /** Another process listens on the socket by now: the file of a Unix socket stays. Default `false`. */
+  readonly passedOn?: boolean;
 }
 
 /** A running listener. */
@@ -230,7 +299,15 @@ export interface Server {
   readonly finished: Promise<void>;
   /**
    * Accepts no more, lets what is under way finish for at most the shutdown timeout, then cuts it.
-   * Resolves with `finished`.
+   * Resolves with `finished`. The first call says how.
    */
-  shutdown(): Promise<void>;
+  shutdown(options?: ShutdownOptions): Promise<void>;
+  /**
+   * Another descriptor of the socket, for a program that is started next and is to take it over with
+   * `start("fd:N")`. It is inherited by all programs that are started; the caller closes it. Linux only, with
+   * the permissions for FFI and for `/proc`.
+   *
+   * @throws {SocketError} When sockets cannot be passed on here.
+   */
+  share(): number;
 }

@@ -7,6 +7,7 @@
 import type { Registry } from "../backend/registry.ts";
 import type { AccessPolicy } from "../control/access.ts";
 import { makeManagementService } from "../control/grpc_service.ts";
+import type { HeldBackends } from "../control/held_backends.ts";
 import type { Management } from "../control/management.ts";
 import { makeHealthService } from "../grpc/health.ts";
 import type { HealthLookup } from "../grpc/health_status.ts";
@@ -31,6 +32,8 @@ export interface OwnServicesOptions {
   readonly health: HealthLookup;
   /** The use cases of `lb.LoadBalancer`; without them it is not answered. */
   readonly management: Management | undefined;
+  /** Backends that registered themselves over it. */
+  readonly held: HeldBackends;
   /** Who may call it. */
   readonly access: AccessPolicy;
   /** The reflection of its backends. */
@@ -39,7 +42,7 @@ export interface OwnServicesOptions {
 
 /** Starts a server of the services. */
 export function startOwnServices(options: OwnServicesOptions): MemoryServer {
-  const { registries, health, management, access, reflection } = options;
+  const { registries, health, management, held, access, reflection } = options;
   const lb = loadProto(LB_PROTO);
   const healthProto = loadProto(HEALTH_PROTO);
   const v1 = loadProto(REFLECTION_PROTO);
@@ -58,7 +61,7 @@ export function startOwnServices(options: OwnServicesOptions): MemoryServer {
         health,
         onChange(listener) {
           const stops = registries.map((one) => one.onChange(listener));
-          stops.push(reflection.onServices(listener));
+          stops.push(reflection.onServices(listener), health.onLeaving(listener));
           return () => {
             for (const stop of stops) stop();
           };
@@ -72,6 +75,7 @@ export function startOwnServices(options: OwnServicesOptions): MemoryServer {
       implementation: makeManagementService({
         management,
         access,
+        held,
         conflicts: () => reflection.conflicts(),
       }),
     }],

@@ -3,18 +3,27 @@
  *
  * @module
  */
-import { type Address, formatHostPort } from "../common/address.ts";
+import { formatHostPort, type ListenAddress } from "../common/address.ts";
 import { ConnDuplex, type Duplex } from "../common/duplex.ts";
-import { describeError } from "../common/errors.ts";
+import { lacksDescriptors } from "../common/descriptors.ts";
+import { describeError, type ErrorCode } from "../common/errors.ts";
 import { getLogger } from "../observe/logger.ts";
 import type { ListenerMetrics } from "../observe/metrics.ts";
+import type { ClientLimits } from "./client_limits.ts";
+import { type Sheddable, shedIdle } from "./idle_shedding.ts";
+import { type Binder, type ListeningSocket, openSocket } from "./listening_socket.ts";
 
 /** A connection that is being served. */
-export interface Served {
+export interface Served extends Sheddable {
   /** Serves it to its end. Never rejects. */
   serve(): Promise<void>;
-  /** Ends it as soon as nothing is under way. */
-  drain(): void;
+  /**
+   * Ends it as soon as nothing is under way.
+   *
+   * @param idle How long a client may still begin a request that it has not been told not to send, in
+   * milliseconds. Default 0: where nothing is under way, the connection ends now.
+   */
+  drain(idle?: number): void;
   /** Ends it now. */
   abort(): void;
 }
@@ -22,16 +31,38 @@ export interface Served {
 /** How a listener is made. */
 export interface ListenerOptions {
   /** Where to listen; port 0 lets the system choose. */
-  readonly address: Address;
+  readonly address: ListenAddress;
+  /** The file of an inherited Unix socket that is to be removed at the end. */
+  readonly file?: string | undefined;
   /** The most connections at a time. Keep it well below the limit of descriptors. */
   readonly maxConnections: number;
   /** Takes a connection over. */
   readonly accept: (duplex: Duplex) => Served;
-  /** What a connection above the limit is told before it is closed; nothing unless given. */
-  readonly busy?: Uint8Array;
+  /** What a connection above a limit is told before it is closed; nothing unless given. */
+  readonly busy?: (reason: ErrorCode) => Uint8Array;
+  /** How many connections each client may have; any number unless given. */
+  readonly clients?: ClientLimits | undefined;
+  /** Called when there is no descriptor for a connection; see {@linkcode Listener.makeRoom}. */
+  readonly onExhausted?: () => void;
   /** Counters. */
   readonly metrics: ListenerMetrics;
 }
+
+/** How a listener ends. */
+export interface ListenerEnd {
+  /** How long connections may go on, in milliseconds; then they are cut. */
+  readonly grace: number;
+  /** How long a connection that carries nothing may still begin a request, in milliseconds. Default 0. */
+  readonly idle?: number;
+  /** Another process listens on the socket: the file of a Unix socket stays. */
+  readonly passedOn?: boolean;
+}
+
+const BINDER: Binder<Deno.Listener> = {
+  tcp: (options) => Deno.listen(options),
+  unix: (path) => Deno.listen({ transport: "unix", path }),
+  close: (listener) => listener.close(),
+};
 
 /** How long `accept` is left alone after it failed, in milliseconds. */
 const PAUSE_MS = 50;
@@ -45,7 +76,7 @@ const log = getLogger("listener");
 /** Listens, and holds the connections it has accepted. */
 export class Listener {
   readonly #options: ListenerOptions;
-  readonly #listener: Deno.Listener;
+  readonly #socket: ListeningSocket<Deno.Listener>;
   readonly #connections = new Set<Served>();
   readonly #loop: Promise<void>;
   readonly #refusing = new Set<Duplex>();
@@ -58,26 +89,33 @@ export class Listener {
    * Begins to listen.
    *
    * @throws {Deno.errors.AddrInUse} When the address is taken, and what else `Deno.listen` throws.
+   * @throws {SocketError} When an inherited socket cannot be listened on.
    */
   constructor(options: ListenerOptions) {
     this.#options = options;
-    const { address } = options;
-    this.#listener = address.transport === "unix"
-      ? Deno.listen({ transport: "unix", path: address.path })
-      : Deno.listen({ hostname: address.host, port: address.port });
+    const { address, file } = options;
+    this.#socket = openSocket(address, BINDER, { file });
     this.#loop = this.#run();
   }
 
   /** Where it listens, with the port that the system chose. */
   get addr(): Deno.Addr {
-    return this.#listener.addr;
+    return this.#socket.addr;
   }
 
   /** The same as text: `host:port` or `unix:/path`. */
   get name(): string {
-    const { addr } = this.#listener;
+    const { addr } = this;
     if (addr.transport === "tcp") return formatHostPort(addr.hostname, addr.port);
     return addr.transport === "unix" ? `unix:${addr.path}` : addr.transport;
+  }
+
+  /**
+   * Another descriptor of the socket, for a process that is to listen on it too; see
+   * {@linkcode ListeningSocket.share}.
+   */
+  share(): number {
+    return this.#socket.share();
   }
 
   // Accepting by hand is the only way that survives running out of descriptors: an iterator over the
@@ -87,10 +125,11 @@ export class Listener {
     for (;;) {
       let conn: Deno.Conn;
       try {
-        conn = await this.#listener.accept();
+        conn = await this.#socket.value.accept();
       } catch (error) {
         if (this.#closed) return;
         metrics.acceptErrors++;
+        if (lacksDescriptors(error)) this.#options.onExhausted?.();
         if (!this.#complained) {
           this.#complained = true;
           log.warning("cannot accept connections; trying on", { error: describeError(error) });
@@ -112,7 +151,7 @@ export class Listener {
   }
 
   #take(conn: Deno.Conn): void {
-    const { metrics, maxConnections } = this.#options;
+    const { maxConnections, clients } = this.#options;
     let duplex: Duplex;
     try {
       duplex = new ConnDuplex(conn);
@@ -122,29 +161,41 @@ export class Listener {
       conn.close();
       return;
     }
-    if (this.#connections.size >= maxConnections || this.#closed) {
-      metrics.connectionsRefused++;
-      metrics.refused("too_many_connections");
-      void this.#refuse(duplex);
-      return;
+    // One that was accepted before the end has been promised to be served.
+    if (this.#connections.size >= maxConnections) {
+      return void this.#refuse(duplex, "too_many_connections");
     }
-    this.#serve(duplex);
+    const client = clients?.enter(duplex);
+    if (clients !== undefined && client === undefined) {
+      return void this.#refuse(duplex, "too_many_from_client");
+    }
+    this.#serve(duplex, client);
   }
 
-  #serve(duplex: Duplex): void {
-    const { metrics, accept } = this.#options;
+  /** @param client What the connection is counted as; see {@linkcode ClientLimits.enter}. */
+  #serve(duplex: Duplex, client: string | undefined): void {
+    const { metrics, accept, clients } = this.#options;
     const served = accept(duplex);
     this.#connections.add(served);
     metrics.connectionsActive++;
     void served.serve().then(() => {
       metrics.connectionsActive--;
       this.#connections.delete(served);
+      if (client !== undefined) clients!.leave(client);
       if (this.#connections.size === 0) this.#idle?.();
     });
   }
 
-  async #refuse(duplex: Duplex): Promise<void> {
-    const { busy } = this.#options;
+  /** There are too few descriptors: whoever waits for nothing gives way to others. */
+  makeRoom(): void {
+    const count = shedIdle(this.#connections);
+    if (count > 0) log.debug("idle connections were asked to go", { count });
+  }
+
+  async #refuse(duplex: Duplex, reason: ErrorCode): Promise<void> {
+    const { metrics, busy } = this.#options;
+    metrics.connectionsRefused++;
+    metrics.refused(reason);
     if (busy === undefined || this.#closed || this.#refusing.size >= MAX_REFUSING) {
       duplex.close();
       return;
@@ -152,7 +203,7 @@ export class Listener {
     this.#refusing.add(duplex);
     const timer = setTimeout(() => duplex.close(), REFUSE_MS);
     try {
-      await duplex.write(busy);
+      await duplex.write(busy(reason));
       await duplex.closeWrite();
       // Closing with bytes unread would make the client's system throw the answer away.
       const sink = new Uint8Array(4096);
@@ -166,32 +217,34 @@ export class Listener {
     }
   }
 
-  /** Accepts no more. Connections that were accepted go on. */
-  close(): void {
+  /**
+   * Accepts no more. Connections that were accepted go on.
+   *
+   * @param passedOn Another process listens on the socket: the file of a Unix socket stays.
+   */
+  close(passedOn = false): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#listener.close();
+    this.#socket.value.close();
+    this.#socket.release(passedOn);
     this.#wake?.();
     for (const duplex of this.#refusing) duplex.close();
   }
 
-  /**
-   * Accepts no more and ends: connections finish what they have, for at most `grace` milliseconds, then
-   * they are cut.
-   */
-  async shutdown(grace: number): Promise<void> {
-    this.close();
+  /** Accepts no more and ends: connections finish what they have, for a while; then they are cut. */
+  async shutdown({ grace, idle, passedOn }: ListenerEnd): Promise<void> {
+    this.close(passedOn);
     await this.#loop;
     if (this.#connections.size === 0) return;
-    const idle = new Promise<void>((resolve) => this.#idle = resolve);
-    for (const connection of this.#connections) connection.drain();
+    const ended = new Promise<void>((resolve) => this.#idle = resolve);
+    for (const connection of this.#connections) connection.drain(idle);
     const timer = setTimeout(() => {
       log.warning("the grace period is over; connections are cut", {
         connections: this.#connections.size,
       });
       for (const connection of this.#connections) connection.abort();
     }, grace);
-    await idle;
+    await ended;
     clearTimeout(timer);
   }
 }

@@ -8,6 +8,7 @@ import type { Duplex } from "../common/duplex.ts";
 import { describeError } from "../common/errors.ts";
 import { CLIENT_PREFACE, matchPreface } from "../http/h2/preface.ts";
 import { getLogger } from "../observe/logger.ts";
+import type { Idleness } from "./idle_shedding.ts";
 import type { Served } from "./listener.ts";
 import { ReplayDuplex } from "./replay.ts";
 import { sniffHttp1 } from "./sniff.ts";
@@ -31,7 +32,8 @@ export class SniffedConnection implements Served, Timed {
   readonly #duplex: Duplex;
   readonly #options: SniffOptions;
   #served: Served | undefined;
-  #draining = false;
+  /** How long the first bytes are still waited for while the connection drains; not draining unless set. */
+  #lastWait: number | undefined;
   deadline = Infinity;
 
   /** Takes a connection over. */
@@ -65,16 +67,26 @@ export class SniffedConnection implements Served, Timed {
     // RFC 9113, section 3.4: what has no preface may be closed without GOAWAY, for it is no HTTP/2.
     // A method that is longer than what was read is for the rules of HTTP/1.
     const unknown = match !== "match" && http === "no";
-    if (length === 0 || unknown || this.#draining) return this.#duplex.close();
+    if (length === 0 || unknown || this.#lastWait === 0) return this.#duplex.close();
     const replay = new ReplayDuplex(this.#duplex, bytes.subarray(0, length));
     this.#served = match === "match" ? h2(replay) : http1(replay);
-    await this.#served.serve();
+    const served = this.#served.serve();
+    if (this.#lastWait !== undefined) this.#served.drain(this.#lastWait);
+    await served;
   }
 
-  drain(): void {
-    this.#draining = true;
-    if (this.#served === undefined) this.#duplex.close();
-    else this.#served.drain();
+  drain(idle = 0): void {
+    this.#lastWait = idle;
+    if (this.#served !== undefined) this.#served.drain(idle);
+    else if (idle === 0) this.#duplex.close();
+    else this.#options.clock.arm(this, idle);
+  }
+
+  idleness(): Idleness | undefined {
+    if (this.#served !== undefined) return this.#served.idleness?.();
+    if (this.#lastWait !== undefined) return undefined;
+    const { clock, timeout } = this.#options;
+    return { time: clock.now() - (this.deadline - timeout), used: false };
   }
 
   abort(): void {

@@ -65,8 +65,10 @@ export class RequestStats implements DurationHistogram {
 export class UpstreamStats {
   /** Tries of a request, or of a connection at layer 4. */
   attempts = 0;
-  /** Attempts that were not the first of their request. */
+  /** Attempts that were not the first of their request, hedges included. */
   retries = 0;
+  /** Attempts beside one that had not been answered yet. */
+  hedges = 0;
   /** Connections opened. */
   connects = 0;
   /** Attempts that found a pooled connection. */
@@ -104,6 +106,8 @@ export class ListenerMetrics {
   bytesReceived = 0;
   /** All bytes sent to clients. */
   bytesSent = 0;
+  /** Retries and hedges that were not made because too many had been. */
+  retryBudgetExhausted = 0;
   /** Requests and connections refused by the proxy itself, by error code. */
   readonly refusals: Map<string, number> = new Map();
   /** gRPC calls by service and method. */

@@ -162,6 +162,12 @@ export class PrometheusExporter {
         (l) => l.bytesReceived,
       ),
       family("lb_sent_bytes_total", "counter", "All bytes sent to clients.", (l) => l.bytesSent),
+      family(
+        "lb_retry_budget_exhausted_total",
+        "counter",
+        "Retries and hedges that were not made because the budget for them was used up.",
+        (l) => l.retryBudgetExhausted,
+      ),
       this.#perListener(
         "lb_refusals_total",
         "counter",
@@ -216,6 +222,11 @@ export class PrometheusExporter {
         "lb_upstream_retries_total",
         "Tries that were not the first of their request.",
         (u) => u.retries,
+      ),
+      counter(
+        "lb_upstream_hedges_total",
+        "Tries beside one that had not been answered yet.",
+        (u) => u.hedges,
       ),
       this.#perUpstream(
         "lb_upstream_failures_total",

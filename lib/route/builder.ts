@@ -5,6 +5,8 @@
  */
 
 import { formatRegex } from "./pattern.ts";
+import type { RateLimitRule } from "./rate_limit.ts";
+import type { HedgeRule, RetryRule } from "./retry.ts";
 import type { PathMatch, PathRewrite, Redirect, Route, RouteTarget, ValueMatch } from "./route.ts";
 import { validateRoute } from "./validate.ts";
 
@@ -51,6 +53,9 @@ export class RouteBuilder {
   readonly #responseHeaders = { remove: [] as string[], set: [] as Field[], add: [] as Field[] };
   #rewrite: PathRewrite | undefined;
   #redirect: Redirect | undefined;
+  #retry: RetryRule | undefined;
+  #hedge: HedgeRule | undefined;
+  #rateLimit: RateLimitRule | undefined;
 
   /** A gRPC service with its package, e.g. `myapp.UserService`. */
   service(name: string): this {
@@ -200,6 +205,31 @@ export class RouteBuilder {
     return this;
   }
 
+  /** Says how requests are sent again, where it differs from what the balancer does. The last word counts. */
+  retry(retry: RetryRule): this {
+    this.#retry = retry;
+    return this;
+  }
+
+  /**
+   * Sends a gRPC call to a second backend too when the first has not begun to answer after `delay` milliseconds: the
+   * answer that begins first counts, the other try is cancelled. Only for calls that may run twice; those that have
+   * not sent their whole request by then, or more than 16 KiB, have one try. The last word counts.
+   */
+  hedge(hedge: HedgeRule): this {
+    this.#hedge = hedge;
+    return this;
+  }
+
+  /**
+   * Takes so many requests only, for each client address unless another key is given; those above that are
+   * answered 429, or RESOURCE_EXHAUSTED to calls of gRPC. The last word counts.
+   */
+  rateLimit(rule: RateLimitRule): this {
+    this.#rateLimit = rule;
+    return this;
+  }
+
   /**
    * The route, checked and normal; it does not change when the builder goes on.
    *
@@ -223,6 +253,9 @@ export class RouteBuilder {
       responseHeaders: this.#responseHeaders,
       ...(this.#rewrite && { rewrite: this.#rewrite }),
       ...(this.#redirect && { redirect: this.#redirect }),
+      ...(this.#retry && { retry: this.#retry }),
+      ...(this.#hedge && { hedge: this.#hedge }),
+      ...(this.#rateLimit && { rateLimit: this.#rateLimit }),
     });
   }
 }

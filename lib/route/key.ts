@@ -4,6 +4,7 @@
  * @module
  */
 
+import { formatRateLimit } from "./rate_limit.ts";
 import type { FieldChanges, Route } from "./route.ts";
 
 /**
@@ -34,6 +35,13 @@ export function routeKey(route: Route): string {
         route.redirect.host ?? null,
         route.redirect.path ?? null,
       ],
+    retry: route.retry && [
+      route.retry.attempts ?? null,
+      sorted(route.retry.on) ?? null,
+      route.retry.perTryTimeout ?? null,
+    ],
+    hedge: route.hedge?.delay,
+    rateLimit: route.rateLimit && formatRateLimit(route.rateLimit),
   });
 }
 

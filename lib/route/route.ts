@@ -5,6 +5,9 @@
  * @module
  */
 
+import type { RateLimitRule } from "./rate_limit.ts";
+import type { HedgeRule, RetryRule } from "./retry.ts";
+
 /** A condition on the path of the target. Patterns are matched on the raw bytes that are forwarded. */
 export type PathMatch =
   /**
@@ -104,4 +107,10 @@ export interface Route {
   readonly responseHeaders?: FieldChanges;
   /** Answered instead of proxied. */
   readonly redirect?: Redirect;
+  /** How requests are sent again, where it differs from what the balancer does. */
+  readonly retry?: RetryRule;
+  /** Calls get a second try on another backend when the first one takes long; gRPC only. */
+  readonly hedge?: HedgeRule;
+  /** How many requests may come, where it differs from what the balancer takes. */
+  readonly rateLimit?: RateLimitRule;
 }

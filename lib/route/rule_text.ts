@@ -15,6 +15,16 @@
  */
 
 import { quote } from "./pattern.ts";
+import { formatRateLimit, parseRateLimit, type RateLimitRule } from "./rate_limit.ts";
+import {
+  formatRetryConditions,
+  type HedgeRule,
+  parseAttempts,
+  parseRetryConditions,
+  parseTime,
+  type RetryCondition,
+  type RetryRule,
+} from "./retry.ts";
 import type {
   FieldChanges,
   PathMatch,
@@ -45,6 +55,9 @@ class Draft {
   readonly response = new DraftChanges();
   rewrite: PathRewrite | undefined;
   redirect: Redirect | undefined;
+  readonly retry: DraftRetry = {};
+  hedge: HedgeRule | undefined;
+  rateLimit: RateLimitRule | undefined;
 
   setRewrite(rewrite: PathRewrite): void {
     if (this.rewrite !== undefined) {
@@ -59,6 +72,19 @@ class Draft {
     }
     this.redirect = parseRedirect(text);
   }
+
+  setRateLimit(text: string): void {
+    if (this.rateLimit !== undefined) {
+      throw new TypeError("there is a rate already; one is accepted");
+    }
+    this.rateLimit = parseRateLimit(text);
+  }
+}
+
+interface DraftRetry {
+  attempts?: number;
+  on?: readonly RetryCondition[];
+  perTryTimeout?: number;
 }
 
 class DraftChanges {
@@ -141,6 +167,26 @@ const KEYS: ReadonlyMap<string, Key> = new Map<string, Key>([
     apply: (draft, name, value) => draft.response.add.push([name, value]),
   }],
   ["redirect", { form: "text", apply: (draft, text) => draft.setRedirect(text) }],
+  ["retry-on", {
+    form: "text",
+    apply: (draft, text) => draft.retry.on = parseRetryConditions(text),
+  }],
+  ["max-attempts", {
+    form: "text",
+    apply: (draft, text) => draft.retry.attempts = parseAttempts(text),
+  }],
+  ["per-try-timeout", {
+    form: "text",
+    apply: (draft, text) => draft.retry.perTryTimeout = parseTime("per-try-timeout", text),
+  }],
+  ["hedge", {
+    form: "text",
+    apply: (draft, text) => draft.hedge = { delay: parseTime("hedge", text) },
+  }],
+  ["rate", {
+    form: "text",
+    apply: (draft, text) => draft.setRateLimit(text),
+  }],
 ]);
 
 /**
@@ -156,7 +202,8 @@ export function parseRule(text: string): Route {
   else if (draft.redirect === undefined) {
     throw new TypeError(`rule ${quote(text)} leads nowhere; it needs "-> ADDRESS" or redirect=`);
   }
-  const { targets, request, response, rewrite, redirect, ...match } = draft;
+  const { targets, request, response, rewrite, redirect, retry, hedge, rateLimit, ...match } =
+    draft;
   return validateRoute({
     match,
     targets,
@@ -164,6 +211,9 @@ export function parseRule(text: string): Route {
     responseHeaders: { ...response },
     ...(rewrite && { rewrite }),
     ...(redirect && { redirect }),
+    retry,
+    ...(hedge && { hedge }),
+    ...(rateLimit && { rateLimit }),
   });
 }
 
@@ -188,6 +238,10 @@ export function formatRule(route: Route): string {
   else if (rewrite !== undefined) words.push(`rewrite-prefix=${quoteWord(rewrite.value)}`);
   words.push(...formatChanges("request", route.requestHeaders));
   words.push(...formatChanges("response", route.responseHeaders));
+  words.push(...formatRetry(route.retry), ...formatHedge(route.hedge));
+  if (route.rateLimit !== undefined) {
+    words.push(`rate=${quoteWord(formatRateLimit(route.rateLimit))}`);
+  }
   if (redirect !== undefined) words.push(`redirect=${quoteWord(formatRedirect(redirect))}`);
   if (route.targets.length > 0) words.push("->", route.targets.map(formatTarget).join(", "));
   return words.join(" ");
@@ -384,6 +438,18 @@ function formatChanges(side: "request" | "response", changes: FieldChanges = {})
     ...pairs("set", changes.set),
     ...pairs("add", changes.add),
   ];
+}
+
+function formatRetry({ on, attempts, perTryTimeout }: RetryRule = {}): string[] {
+  return [
+    ...(on === undefined ? [] : [`retry-on=${formatRetryConditions(on)}`]),
+    ...(attempts === undefined ? [] : [`max-attempts=${attempts}`]),
+    ...(perTryTimeout === undefined ? [] : [`per-try-timeout=${perTryTimeout}ms`]),
+  ];
+}
+
+function formatHedge(hedge: HedgeRule | undefined): string[] {
+  return hedge === undefined ? [] : [`hedge=${hedge.delay}ms`];
 }
 
 function formatTarget({ addr, weight }: RouteTarget): string {

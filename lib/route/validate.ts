@@ -22,6 +22,14 @@ import {
   quote,
   refuse,
 } from "./pattern.ts";
+import { checkRateLimit } from "./rate_limit.ts";
+import {
+  checkAttempts,
+  checkRetryConditions,
+  checkTime,
+  type HedgeRule,
+  type RetryRule,
+} from "./retry.ts";
 import type {
   FieldChanges,
   PathMatch,
@@ -69,6 +77,9 @@ export function validateRoute(route: Route): Route {
     "requestHeaders",
     "responseHeaders",
     "redirect",
+    "retry",
+    "hedge",
+    "rateLimit",
   ]);
   const match = validateMatch(route.match ?? {});
   const targets = validateTargets(route.targets ?? []);
@@ -76,6 +87,9 @@ export function validateRoute(route: Route): Route {
   const rewrite = optional(route.rewrite, validateRewrite);
   const requestHeaders = optional(route.requestHeaders, (c) => validateChanges("request", c));
   const responseHeaders = optional(route.responseHeaders, (c) => validateChanges("response", c));
+  const retry = optional(route.retry, validateRetry);
+  const hedge = optional(route.hedge, validateHedge);
+  const rateLimit = optional(route.rateLimit, checkRateLimit);
 
   if (redirect === undefined && targets.length === 0) {
     throw new TypeError("the route has neither a target nor a redirect; it needs one of them");
@@ -87,6 +101,10 @@ export function validateRoute(route: Route): Route {
       ? "a path rewrite"
       : requestHeaders !== undefined
       ? "changes of request fields"
+      : retry !== undefined
+      ? "a rule for retries"
+      : hedge !== undefined
+      ? "a rule for hedging"
       : undefined;
     if (beside !== undefined) {
       throw new TypeError(
@@ -95,7 +113,17 @@ export function validateRoute(route: Route): Route {
     }
   }
   if (rewrite?.type === "prefix") checkPrefixes(match.paths);
-  return defined<Route>({ match, targets, rewrite, requestHeaders, responseHeaders, redirect });
+  return defined<Route>({
+    match,
+    targets,
+    rewrite,
+    requestHeaders,
+    responseHeaders,
+    redirect,
+    retry,
+    hedge,
+    rateLimit,
+  });
 }
 
 function validateMatch(match: RouteMatch): RouteMatch {
@@ -349,6 +377,21 @@ function validateRedirect(redirect: Redirect): Redirect {
     host: optional(host, (text) => parseAuthority("redirect host", text)),
     path: optional(path, (text) => parseNewPath("redirect path", text)),
   });
+}
+
+function validateRetry(retry: RetryRule): RetryRule | undefined {
+  checkKeys("retry", retry, ["attempts", "on", "perTryTimeout"]);
+  const normal = defined<RetryRule>({
+    attempts: optional(retry.attempts, checkAttempts),
+    on: optional(retry.on, checkRetryConditions),
+    perTryTimeout: optional(retry.perTryTimeout, (time) => checkTime("perTryTimeout", time)),
+  });
+  return Object.keys(normal).length === 0 ? undefined : normal;
+}
+
+function validateHedge(hedge: HedgeRule): HedgeRule {
+  checkKeys("hedge", hedge, ["delay"]);
+  return { delay: checkTime("hedge delay", hedge.delay) };
 }
 
 /** The values parsed and, unless told otherwise, each once; `undefined` if there are none. */

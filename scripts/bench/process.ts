@@ -16,8 +16,8 @@ const TICKS_PER_SECOND = 100;
 
 /** How a child is started. */
 export interface SpawnOptions {
-  /** The CPU that the child may run on, counted from 0. Not pinned where the system cannot. */
-  cpu: number;
+  /** The CPU that the child may run on, counted from 0; any unless given. Not pinned where the system cannot. */
+  cpu?: number;
   /** Variables added to the environment. */
   env?: Record<string, string>;
 }
@@ -53,12 +53,14 @@ export class Processes {
   }
 
   /** The command line that keeps a program on one CPU. */
-  pin(cpu: number, command: readonly string[]): string[] {
-    return this.#canPin ? ["taskset", "-c", String(cpu), ...command] : [...command];
+  pin(cpu: number | undefined, command: readonly string[]): string[] {
+    return this.#canPin && cpu !== undefined
+      ? ["taskset", "-c", String(cpu), ...command]
+      : [...command];
   }
 
   /** Starts a program with its output in a log file. */
-  spawn(command: readonly string[], { cpu, env = {} }: SpawnOptions): Child {
+  spawn(command: readonly string[], { cpu, env = {} }: SpawnOptions = {}): Child {
     const log = `${this.#folder}/${this.#children.length}.log`;
     const [program, ...args] = this.pin(cpu, [
       // exec keeps the pid, and a file takes the output without a reader in this process

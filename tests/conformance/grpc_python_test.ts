@@ -60,7 +60,7 @@ for (const kind of ["grpc-l7", "grpc-l4"] as const) {
     `a silent stream whose client pings goes on through ${kind}`,
     async ({ grpc_backend, python_grpcio }) => {
       await using backend = await startBackend(grpc_backend);
-      // Its pings come each second, so that the test is short; by default that is too often.
+      // Its pings come twice a second, so that the test is short; by default that is too often.
       await using balancer = await Balancer.start(kind, [backend], [
         "--min-ping-interval",
         "500ms",

@@ -349,3 +349,39 @@ Deno.test("at layer 4 a reader that pauses for seconds slows its backend down an
   const body = await client.read(size);
   assert(body.every((byte, i) => byte === ((i / PIECE.length | 0) & 255)), "bytes have changed");
 });
+
+fault("a reader that is slow but moves is not cut, however long it takes", async (peer) => {
+  await peer.head();
+  await peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${PIECE.length * 400}\r\n\r\n`);
+  for (let i = 0; i < 400; i++) await peer.write(PIECE.fill(i & 255));
+}, async ({ addr }) => {
+  await using client = await Peer.connect(addr);
+  await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await client.head();
+  // In all it takes far longer than a stall may.
+  const started = performance.now();
+  for (let i = 0; i < 400; i++) {
+    const piece = await client.read(PIECE.length);
+    assert(piece.every((byte) => byte === (i & 255)), "the body has changed");
+    await delay(4);
+  }
+  assertGreater(performance.now() - started, 4 * TIMEOUTS.bodyStall!);
+});
+
+fault("a reader of a byte at a time is cut once nothing has moved for too long", async (peer) => {
+  await peer.head();
+  await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+  while (!peer.socket.destroyed) await peer.write(PIECE);
+}, async ({ addr, backend, lb }) => {
+  // A socket that hands out single bytes, as `Peer` cannot: what it has read it has taken from the system.
+  const { hostname, port } = addr as Deno.NetAddr;
+  const conn = await Deno.connect({ hostname, port });
+  await conn.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+  const byte = new Uint8Array(1);
+  while (!(backend.peers[0]?.socket.destroyed ?? false)) {
+    await conn.read(byte);
+    await delay(20);
+  }
+  await settled(lb);
+  conn.close();
+});

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { GRPC_RETRY_ON, Recovery } from "../../lib/backend/recovery.ts";
 import { Registry } from "../../lib/backend/registry.ts";
 import { formatAddress } from "../../lib/common/address.ts";
 import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
@@ -11,7 +12,6 @@ import { GoawayStorm } from "../support/goaway_storm.ts";
 import { H2Client } from "../support/h2_peer.ts";
 import { ScriptedH2Backend } from "../support/h2_scripted_backend.ts";
 import { Random } from "../support/prng.ts";
-import { makeRecovery } from "../support/recovery.ts";
 
 const SEED = 20261130;
 const GOAWAYS = 3500;
@@ -35,8 +35,11 @@ Deno.test("thousands of GOAWAYs from either side: no call is lost, and none is a
     connect: (address) => backends.get(formatAddress(address).replace(/^\w+:\/\//, ""))!.connect(),
   });
   for (const addr of backends.keys()) registry.addBackend({ addr });
-  // Every stream may be lost to a GOAWAY, and each is to be tried again.
-  const recovery = makeRecovery(clock, "grpc", { retries: { budget: { share: 10 } } });
+  // Many streams are too late more than once, and no time passes in which the budget grows or a try could wait.
+  const recovery = new Recovery(
+    { clock, waits: clock, on: GRPC_RETRY_ON, random: () => 0 },
+    { retries: { budget: { share: 10 } } },
+  );
   const context: GrpcContext = {
     services: undefined,
     planner: new Planner(registry, recovery.rules),

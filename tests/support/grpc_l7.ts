@@ -5,6 +5,8 @@
  * @module
  */
 import type { Connect } from "../../lib/backend/connector.ts";
+import type { PoolOptions } from "../../lib/backend/h1_pool.ts";
+import type { RequestLimitOptions } from "../../lib/backend/limits.ts";
 import type { RecoveryOptions } from "../../lib/backend/recovery.ts";
 import { Registry } from "../../lib/backend/registry.ts";
 import { formatAddress } from "../../lib/common/address.ts";
@@ -14,9 +16,10 @@ import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
 import { GrpcConnection } from "../../lib/grpc/l7/connection.ts";
 import type { GrpcContext } from "../../lib/grpc/l7/context.ts";
 import type { H2Options } from "../../lib/http/h2/options.ts";
-import { Planner } from "../../lib/http/l7/plan.ts";
+import { Planner, type Rates } from "../../lib/http/l7/plan.ts";
 import { type ListenerMetrics, Metrics } from "../../lib/observe/metrics.ts";
 import type { Route } from "../../lib/route/route.ts";
+import type { StrategyName } from "../../lib/strategy/registry.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { makeRecovery } from "./recovery.ts";
 import { type Exchange, H2Backend, type H2BackendOptions, H2Client } from "./h2_peer.ts";
@@ -24,8 +27,16 @@ import { type Exchange, H2Backend, type H2BackendOptions, H2Client } from "./h2_
 /** How a test wants its balancer. */
 export interface GrpcL7Options extends H2BackendOptions {
   readonly backends?: readonly string[];
+  /** Backends that are there without being in the default pool. */
+  readonly others?: readonly string[];
   readonly routes?: readonly Route[];
+  readonly strategy?: StrategyName;
+  readonly connections?: Partial<PoolOptions>;
   readonly context?: Partial<GrpcContext>;
+  /** Limits of the calls of each backend. */
+  readonly requests?: RequestLimitOptions;
+  /** How many calls are taken. */
+  readonly rates?: Rates;
   /** How calls are sent again. */
   readonly recovery?: RecoveryOptions;
   /** What its connections to backends grant and ask. */
@@ -53,7 +64,7 @@ export class GrpcL7Scene implements AsyncDisposable {
       makeRecovery(scene.time.clock, "grpc", options.recovery);
     scene.server = new GrpcConnection(theirs, {
       services: undefined,
-      planner: new Planner(scene.registry, recovery.rules),
+      planner: new Planner(scene.registry, recovery.rules, options.rates),
       recovery,
       clock: scene.time.clock,
       h2: {},
@@ -73,15 +84,17 @@ export class GrpcL7Scene implements AsyncDisposable {
   private constructor(options: GrpcL7Options) {
     const { clock } = this.time;
     this.registry = new Registry({
-      strategy: "round-robin",
+      strategy: options.strategy ?? "round-robin",
       scheme: "grpc",
       fallback: false,
+      requests: options.requests ?? {},
       connections: {
         maxConnections: 8,
         maxWaiting: 8,
         waitTimeout: 2_000,
         idleTimeout: 30_000,
         connectTimeout: 1_000,
+        ...options.connections,
         h2: options.upstream ?? {},
       },
       clock,
@@ -90,6 +103,9 @@ export class GrpcL7Scene implements AsyncDisposable {
     for (const addr of options.backends ?? ["a:80"]) {
       this.backends.set(addr, new H2Backend({ ...options, clock }));
       this.registry.addBackend({ addr });
+    }
+    for (const addr of options.others ?? []) {
+      this.backends.set(addr, new H2Backend({ ...options, clock }));
     }
     for (const route of options.routes ?? []) this.registry.addRoute(route);
   }

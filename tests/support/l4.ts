@@ -4,6 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import type { RecoveryOptions } from "../../lib/backend/recovery.ts";
 import { Registry } from "../../lib/backend/registry.ts";
 import type { Duplex } from "../../lib/common/duplex.ts";
 import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
@@ -12,6 +13,8 @@ import type { StreamContext, StreamTimeouts } from "../../lib/http/l4/context.ts
 import type { Served } from "../../lib/mux/listener.ts";
 import { AccessLog } from "../../lib/observe/access_log.ts";
 import { type ListenerMetrics, Metrics, type UpstreamStats } from "../../lib/observe/metrics.ts";
+import type { StrategyName } from "../../lib/strategy/registry.ts";
+import { makeRecovery } from "./recovery.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { type Faults, FaultyDuplex } from "./faulty_duplex.ts";
 import { Peer } from "./http_text.ts";
@@ -26,6 +29,9 @@ export interface L4Options {
   readonly backends?: readonly string[];
   readonly timeouts?: StreamTimeouts;
   readonly maxAttempts?: number;
+  readonly strategy?: StrategyName;
+  /** How many backends may be tried in all. */
+  readonly recovery?: RecoveryOptions;
   /** Serves management connections; without it the balancer relays any protocol. */
   readonly management?: (duplex: Duplex) => Served;
   /** How the sockets of clients behave. */
@@ -47,8 +53,8 @@ export class StreamClient extends Peer {
   finished = false;
 
   /** Made by {@linkcode L4.connect}. */
-  constructor(context: StreamContext, faults: Faults) {
-    const [ours, theirs] = makeMemoryPair({ hostname: "192.0.2.1", port: 50_000 });
+  constructor(context: StreamContext, faults: Faults, hostname: string) {
+    const [ours, theirs] = makeMemoryPair({ hostname, port: 50_000 });
     super(ours);
     this.proxySide = new FaultyDuplex(theirs, faults);
     this.server = new StreamConnection(this.proxySide, context);
@@ -73,7 +79,7 @@ export class L4 {
     const { clock } = this.time;
     this.#faults = options.faults ?? {};
     this.registry = new Registry({
-      strategy: "round-robin",
+      strategy: options.strategy ?? "round-robin",
       scheme: "tcp",
       fallback: false,
       connections: {
@@ -104,6 +110,8 @@ export class L4 {
       connectTimeout: 1_000,
       caCerts: undefined,
       maxAttempts: options.maxAttempts ?? 3,
+      recovery: makeRecovery(clock, "http", options.recovery),
+      hashed: options.strategy === "consistent-hash",
       clock,
       timeouts: options.timeouts ?? { firstByte: 1_000, idle: 5_000, halfClosed: 2_000 },
       metrics: this.metrics,
@@ -131,8 +139,8 @@ export class L4 {
   }
 
   /** A new client. */
-  connect(): StreamClient {
-    const client = new StreamClient(this.context, this.#faults);
+  connect(hostname = "192.0.2.1"): StreamClient {
+    const client = new StreamClient(this.context, this.#faults, hostname);
     this.#clients.push(client);
     return client;
   }

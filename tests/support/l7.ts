@@ -6,6 +6,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { LiveBackend } from "../../lib/backend/backend.ts";
 import type { PoolOptions } from "../../lib/backend/h1_pool.ts";
+import type { RequestLimitOptions } from "../../lib/backend/limits.ts";
+import type { RecoveryOptions } from "../../lib/backend/recovery.ts";
 import { Registry } from "../../lib/backend/registry.ts";
 import type { PeerAddress } from "../../lib/common/duplex.ts";
 import { makeMemoryPair } from "../../lib/common/memory_duplex.ts";
@@ -31,6 +33,7 @@ import type { StrategyName } from "../../lib/strategy/registry.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { type Faults, FaultyDuplex } from "./faulty_duplex.ts";
 import { type Message, Peer } from "./http_text.ts";
+import { makeRecovery } from "./recovery.ts";
 import {
   type BackendConnection,
   type ScriptedBackend,
@@ -45,7 +48,11 @@ export interface L7Options {
   readonly fallback?: boolean;
   readonly timeouts?: Partial<HttpTimeouts>;
   readonly connections?: Partial<PoolOptions>;
+  /** Limits of the requests of each backend. */
+  readonly requests?: RequestLimitOptions;
   readonly context?: Partial<HttpContext>;
+  /** How requests are sent again. */
+  readonly recovery?: RecoveryOptions;
   /** Whether exchanges are logged; {@linkcode L7.records} has the lines. */
   readonly log?: boolean;
   /** How the sockets of clients behave. */
@@ -77,7 +84,7 @@ export class Client extends Peer {
     this.server = new HttpConnection(this.proxySide, context, {
       request: new RequestHead(context.limits),
       response: new ResponseHead(context.limits),
-      planner: new Planner(context.registry),
+      planner: new Planner(context.registry, context.recovery.rules, context.rates),
     });
     void this.server.serve().then(() => this.finished = true);
   }
@@ -117,6 +124,7 @@ export class L7 {
       strategy: options.strategy ?? "round-robin",
       scheme: "http",
       fallback: options.fallback ?? false,
+      requests: options.requests ?? {},
       connections: {
         maxConnections: 8,
         maxWaiting: 8,
@@ -146,6 +154,7 @@ export class L7 {
       isTrusted: () => false,
       via: undefined,
       maxAttempts: 3,
+      recovery: makeRecovery(clock, "http", options.recovery),
       local: undefined,
       metrics: this.listener,
       accessLog: options.log !== true ? undefined : new AccessLog({

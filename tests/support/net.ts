@@ -358,7 +358,9 @@ export interface Scripted extends AsyncDisposable {
  */
 export async function serveScript(
   script: (peer: Peer, index: number) => void | Promise<void>,
-  listen: { readonly path: string } | { readonly host: string } = { host: "127.0.0.1" },
+  listen: { readonly path: string } | { readonly host: string; readonly port?: number } = {
+    host: "127.0.0.1",
+  },
 ): Promise<Scripted> {
   const peers: Peer[] = [];
   const failures: unknown[] = [];
@@ -380,7 +382,7 @@ export async function serveScript(
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ ...listen, port: 0 }, resolve);
+    server.listen({ port: 0, ...listen }, resolve);
   });
   const where = server.address();
   const port = typeof where === "object" && where !== null ? where.port : 0;

@@ -163,6 +163,14 @@ Deno.test("parseListenAddress() also takes an empty host and port 0", () => {
   }
 });
 
+Deno.test("parseListenAddress() takes a descriptor that was inherited", () => {
+  assertEquals(parseListenAddress("fd:3"), { transport: "fd", fd: 3 });
+  assertEquals(formatAddress(parseListenAddress("fd:1024")), "fd:1024");
+  for (const text of ["fd:", "fd:2", "fd:-3", "fd:03", "fd:3x", "fd:web", "fd:12345678"]) {
+    assertThrows(() => parseListenAddress(text), TypeError, "is not a whole number from 3 on");
+  }
+});
+
 Deno.test("parseListenAddress() refuses schemes, missing ports and the rest", () => {
   const cases: [text: string, reason: string][] = [
     ["", "it is empty"],

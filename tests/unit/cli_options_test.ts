@@ -13,8 +13,9 @@ import {
 } from "../../lib/cli/options.ts";
 import {
   h2Timeouts,
-  listenAddresses,
   toLoadBalancerOptions,
+  toShutdown,
+  toWanted,
 } from "../../lib/cli/server_options.ts";
 import { suggest } from "../../lib/cli/suggest.ts";
 import { formatTable } from "../../lib/cli/table.ts";
@@ -307,7 +308,7 @@ Deno.test("every option of the server reaches the library", () => {
     "connect-timeout": 1,
     "tunnel-idle-timeout": 2,
     "half-closed-timeout": 3,
-    "shutdown-timeout": 0,
+    "drain-timeout": 0,
     "request-head-timeout": 4,
     "idle-timeout": 5,
     "body-stall-timeout": 6,
@@ -368,8 +369,14 @@ Deno.test("every option of the server reaches the library", () => {
     },
     management: { onListeners: false, allow: ["10.0.0.0/8"], defaultPort: 81 },
   });
-  assertEquals(listenAddresses({}), [":8080"]);
-  assertEquals(listenAddresses({ listen: [":1", ":2"] }), [":1", ":2"]);
+  assertEquals(toWanted({}), { listen: [], admin: undefined, fallback: ":8080" });
+  assertEquals(toWanted({ listen: [":1", ":2"], admin: ":3" }), {
+    listen: [":1", ":2"],
+    admin: ":3",
+    fallback: ":8080",
+  });
+  assertEquals(toShutdown({}), { delay: 0, idle: 1_000 });
+  assertEquals(toShutdown({ "drain-delay": 1, "drain-idle-timeout": 2 }), { delay: 1, idle: 2 });
 });
 
 Deno.test("a time that may be off says so, and what is too short for backends", () => {

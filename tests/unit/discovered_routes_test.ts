@@ -8,6 +8,7 @@ import type { BackendInfo } from "../../lib/control/model.ts";
 import { type Plan, Planner } from "../../lib/http/l7/plan.ts";
 import { parseRule } from "../../lib/route/rule_text.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
+import { makeRecovery } from "../support/recovery.ts";
 
 interface Scene {
   readonly registry: Registry;
@@ -40,7 +41,7 @@ function make(options: Partial<RegistryOptions> = {}): Scene {
   });
   const gone: string[] = [];
   registry.watcher = { onBackendRemoved: () => {}, onRouteRemoved: (id) => gone.push(id) };
-  const planner = new Planner(registry);
+  const planner = new Planner(registry, makeRecovery(clock, "grpc").rules);
   const describe = (plan: Plan): string =>
     plan.type === "proxy"
       ? /\/(\w+):/.exec(plan.pool.pick()?.addr ?? "")?.[1] ?? "nobody"

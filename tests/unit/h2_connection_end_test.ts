@@ -225,3 +225,29 @@ Deno.test("a client that is seen to read what is left is waited for, but not for
   }
   assert(peer.finished);
 });
+
+Deno.test("a client that has said nothing yet may still begin when it is given time to", async () => {
+  const peer = new RawPeer();
+  peer.connection.drain(500);
+  await peer.send(CLIENT_PREFACE, settings(), headers(1));
+  assertEquals([lastIds(peer), peer.calls.length], [[0x7fffffff], 1]);
+  peer.calls[0]!.answer();
+  await peer.send(frame(FrameType.Ping, 1, 0, peer.take(FrameType.Ping)[0]!.payload));
+  assert(peer.ended);
+  await peer.close();
+});
+
+Deno.test("one that says nothing in that time is left, and so is one that is given none", async () => {
+  const patient = new RawPeer();
+  patient.connection.drain(500);
+  await patient.time.expire(400);
+  assertEquals([lastIds(patient), patient.ended], [[], false]);
+  await patient.time.expire(500);
+  assertEquals([lastIds(patient), patient.ended], [[0], true]);
+  await patient.close();
+  const hasty = new RawPeer();
+  hasty.connection.drain();
+  await hasty.send();
+  assertEquals([lastIds(hasty), hasty.ended], [[0], true]);
+  await hasty.close();
+});

@@ -14,6 +14,7 @@ Deno.test("without options clients are asked after five minutes, backends never,
     permitIdlePings: true,
     maxAge: Infinity,
     maxAgeGrace: Infinity,
+    frameTimeout: 10_000,
   });
   assertEquals(backendConnections({}), {
     fields,
@@ -33,7 +34,7 @@ Deno.test("every option reaches the side that it is for", () => {
       minPingInterval: 3,
       permitWithoutCalls: false,
     },
-    timeouts: { maxConnectionAge: 4, maxConnectionAgeGrace: 5 },
+    timeouts: { maxConnectionAge: 4, maxConnectionAgeGrace: 5, requestHead: 7_000 },
     limits: { maxHead: 100_000, maxFields: 6 },
   };
   const fields = { maxBlock: 200_000, maxListSize: 100_000, maxFields: 6 };
@@ -46,6 +47,7 @@ Deno.test("every option reaches the side that it is for", () => {
     permitIdlePings: false,
     maxAge: 4,
     maxAgeGrace: 5,
+    frameTimeout: 7_000,
   });
   assertEquals(backendConnections(options), {
     fields,

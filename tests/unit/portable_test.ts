@@ -48,6 +48,12 @@ Deno.test("the script starts the program without packages, remote code and confi
   );
 });
 
+Deno.test("the program knows which file takes its place, wherever it was started from", () => {
+  const stub = renderStub(STUB);
+  assertStringIncludes(stub, "case $self in /*) ;; *) self=$PWD/$self ;; esac");
+  assert(/^ +LB_PROGRAM=\$self$[^]*^ +export .*\bLB_PROGRAM$[^]*^ +exec /m.test(stub));
+});
+
 Deno.test({
   name: "the script is valid for the system's shell",
   ignore: Deno.build.os === "windows",

@@ -24,11 +24,14 @@ const STATUSES: Record<ErrorCode, number> = {
   request_timeout: 408,
   body_timeout: 408,
   too_many_connections: 503,
+  too_many_from_client: 503,
+  rate_limited: 429,
   client_closed: 400,
   no_route: 404,
   upgrade_unsupported: 501,
   no_backend: 503,
   pool_exhausted: 503,
+  overloaded: 503,
   connect_refused: 502,
   connect_timeout: 504,
   connect_failed: 502,
@@ -66,7 +69,7 @@ Deno.test("every error has an answer with its status and a sentence for people",
 
 Deno.test("where trying again makes sense, it says when", () => {
   const again = CODES.filter((code) => answerTo(code).retryAfter !== undefined);
-  assertEquals(again.sort(), CODES.filter((code) => STATUSES[code] === 503).sort());
+  assertEquals(again.sort(), CODES.filter((code) => [429, 503].includes(STATUSES[code])).sort());
   for (const code of again) assert(answerTo(code).retryAfter! >= 1);
 });
 
@@ -89,13 +92,27 @@ Deno.test("the answer to an error is a whole response, and for HEAD the same wit
     assertEquals(message.get("content-type"), "application/problem+json");
     assertEquals(message.body, problemBody(code));
     assertEquals(message.get("connection"), "close");
-    assertEquals(message.get("retry-after") !== undefined, STATUSES[code] === 503, code);
+    assertEquals(
+      message.get("retry-after") !== undefined,
+      [429, 503].includes(STATUSES[code]),
+      code,
+    );
     // RFC 9110, section 15.5.6: "The origin server MUST generate an Allow header field in a 405".
     assertEquals(message.get("allow") !== undefined, STATUSES[code] === 405, code);
     const head = await read(encodeError(code, { noBody: true, close: false }), true);
     assertEquals([head.message.body, head.rest], ["", ""]);
     assertEquals(head.message.get("content-length"), String(problemBody(code).length));
     assertEquals(head.message.get("connection"), undefined);
+  }
+});
+
+Deno.test("where more is known of when to try again, that is said, in whole seconds", async () => {
+  for (const [wait, seconds] of [[0.5, "1"], [1000, "1"], [1001, "2"], [90_000, "90"]] as const) {
+    const { message } = await read(
+      encodeError("rate_limited", { noBody: true, close: false, wait }),
+      true,
+    );
+    assertEquals(message.get("retry-after"), seconds, `${wait} ms`);
   }
 });
 

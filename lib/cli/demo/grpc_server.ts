@@ -55,7 +55,7 @@ export class GrpcServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#listener.shutdown(GRACE);
+    await this.#listener.shutdown({ grace: GRACE });
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import type { Lease, LiveBackend } from "../../backend/backend.ts";
 import { ANSWERED } from "../../backend/outcome.ts";
+import { failedBy } from "../../backend/recovery.ts";
 import type { Timed } from "../../common/clock.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { type ConnectionError, H2Code } from "../../http/h2/errors.ts";
@@ -15,6 +16,7 @@ import { CLIENT_PREFACE } from "../../http/h2/preface.ts";
 import { Setting } from "../../http/h2/settings.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
+import { hashText } from "../../strategy/hash.ts";
 import { type BackendEvents, BackendFrames } from "./backend_frames.ts";
 import { type Binder, settingsFor } from "./client_frames.ts";
 import type { TunnelContext } from "./context.ts";
@@ -56,14 +58,17 @@ export class BackendLink implements Binder, BackendEvents, Timed {
   }
 
   async bind(): Promise<ErrorCode | undefined> {
-    const { pool, calls } = this.#context;
+    const { pool, calls, hashed } = this.#context;
+    const { recovery, metrics } = calls;
     const tried = new Set<LiveBackend>();
+    const key = hashed ? hashText(this.#tunnel.address) : undefined;
     let code: ErrorCode = "no_backend";
+    recovery.count(calls.clock.now());
     while (tried.size < calls.maxAttempts && !this.#closed) {
       const live = tried.size === 0
-        ? pool.pick()
-        : pool.pick((member) => tried.has(member.backend));
-      if (live === undefined) break;
+        ? pool.pick(undefined, key)
+        : pool.pick((member) => tried.has(member.backend), key);
+      if (live === undefined || (tried.size > 0 && !recovery.take(metrics))) break;
       const lease = live.acquire();
       const stats = calls.metrics.upstream(live.id);
       stats.attempts++;
@@ -81,7 +86,7 @@ export class BackendLink implements Binder, BackendEvents, Timed {
         code = known.code;
         log.warning("a backend was not reached", { error: describeError(known) });
         stats.failed(code);
-        lease.report({ type: "failed", reason: code });
+        if (known.side === "upstream") lease.report(failedBy(code));
         lease.release();
         tried.add(live);
       }

@@ -22,6 +22,8 @@ export interface TunnelContext {
   readonly h2: Partial<H2Options>;
   /** Certificates in PEM that are trusted beside the well-known ones. */
   readonly caCerts: readonly string[] | undefined;
+  /** Whether clients are hashed by their address. */
+  readonly hashed?: boolean;
   /** Tells that backends have come, gone or changed; returns what ends the telling. */
   readonly onBackends: (listener: () => void) => () => void;
 }

@@ -116,6 +116,11 @@ export class Tunnel {
     this.options = parts.options;
   }
 
+  /** The client's address. */
+  get address(): string {
+    return this.#parts.address;
+  }
+
   /** How many streams the client has open. */
   get streams(): number {
     return this.calls.size + this.own.size;

@@ -13,10 +13,11 @@
  *
  * @module
  */
+import type { Waiting } from "../../backend/admission.ts";
 import type { Lease, LiveBackend } from "../../backend/backend.ts";
-import { ANSWERED } from "../../backend/outcome.ts";
-import { backoff, failedBy } from "../../backend/recovery.ts";
-import { Alarm } from "../../common/alarm.ts";
+import { ANSWERED, type Outcome } from "../../backend/outcome.ts";
+import type { Member } from "../../backend/pool.ts";
+import { failedBy } from "../../backend/recovery.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import type { Forwarding } from "../../http/forwarded.ts";
 import type { H2Connection } from "../../http/h2/connection.ts";
@@ -26,13 +27,11 @@ import type { H2RequestHead } from "../../http/h2/request_head.ts";
 import type { H2ResponseHead } from "../../http/h2/response_head.ts";
 import type { H2Stream, StreamListener, StreamReset } from "../../http/h2/stream.ts";
 import type { ProxyPlan } from "../../http/l7/plan.ts";
-import { isIdempotent } from "../../http/methods.ts";
+import { clientAddress } from "../../http/l7/rate_limit.ts";
 import { answerTo } from "../../http/problem.ts";
-import { parseRetryAfter } from "../../http/retry_after.ts";
 import { NO_STATUS } from "../../observe/grpc_metrics.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
-import type { RetryCondition } from "../../route/retry.ts";
 import { encodeGrpcError, encodeGrpcTrailers, encodeHttpError } from "../respond.ts";
 import { GrpcStatus, statusOf, statusOfReset } from "../status.ts";
 import { encodeTimeout } from "../timeout.ts";
@@ -48,8 +47,10 @@ import {
   type RequestBlock,
 } from "./encode.ts";
 import { Hedge, type HedgeEvents } from "./hedge.ts";
+import { judgeCode, judgeHead } from "./judge.ts";
 import { readPushback } from "./pushback.ts";
 import { RequestBody } from "./request_body.ts";
+import { CallRetries, type Failure, type Next } from "./retries.ts";
 
 /** Time spent on a call, in milliseconds, from which on it is taken off what the backend is given. */
 const WORTH_TELLING_MS = 1;
@@ -59,23 +60,6 @@ const log = getLogger("grpc");
 /** What opens connections. */
 interface Connections {
   acquire(): Promise<H2Connection>;
-}
-
-/** What is said of a try that failed, beside why. */
-interface Failure {
-  /** After what it may be followed by another one. */
-  readonly after: RetryCondition;
-  /** Whether the backend is as good as the others for the next try. */
-  readonly again?: boolean;
-  /** How long the backend wants to be left alone, in milliseconds; negative for ever. */
-  readonly pushback?: number | undefined;
-}
-
-/** Another try. */
-interface Next {
-  readonly backend: LiveBackend;
-  /** Milliseconds to wait before it. */
-  readonly wait: number;
 }
 
 /** One call. It listens to the backend's stream; {@linkcode fromClient} listens to the client's. */
@@ -95,15 +79,12 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
   #backend: LiveBackend | undefined;
   /** Held while a try is under way. */
   #lease: Lease | undefined;
+  /** Set while the call waits for a backend that has room. */
+  #waiting: Waiting | undefined;
   /** The series of the backend, from when the attempt began: it may be gone before the attempt is over. */
   #upstream: UpstreamStats | undefined;
-  #tried: Set<LiveBackend> | undefined;
-  /** The end of the time that the try has, or of the wait between two tries. */
-  #alarm: Alarm | undefined;
-  #hedgeAlarm: Alarm | undefined;
+  #retries: CallRetries | undefined;
   #hedge: Hedge | undefined;
-  /** Whether a stream of the call came too late for its connection before. */
-  #wasLate = false;
   #responded = false;
   #finished = false;
 
@@ -141,7 +122,7 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
   }
 
   #begin(head: H2RequestHead): void {
-    const { services, clock, keyOf, recovery } = this.#context;
+    const { services, clock, keyOf, isTrusted, recovery } = this.#context;
     const { client } = this.#forwarding;
     let timeoutField = -1;
     if (this.#record.grpc) {
@@ -164,20 +145,27 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
       return this.#openLater(services);
     }
     const plan = this.#context.planner.plan(head, client.scheme);
+    if (plan.rate !== undefined) {
+      const wait = plan.rate.take(head, this.#forwarding, this.#record.started);
+      if (wait > 0) {
+        if (plan.type === "proxy") this.#record.routed(plan);
+        return this.#answer("rate_limited", wait);
+      }
+    }
     switch (plan.type) {
       case "proxy": {
         this.#plan = plan;
         this.#record.routed(plan);
         this.#block = encodeRequest(head, { plan, forwarding: this.#forwarding, timeoutField });
-        if (keyOf !== undefined) this.#key = keyOf(head, client.address);
+        if (keyOf !== undefined) {
+          this.#key = keyOf(head, clientAddress(head, this.#forwarding, isTrusted));
+        }
         recovery.count(this.#record.started);
         const backend = plan.pool.pick(undefined, this.#key);
-        if (backend === undefined) return this.#answer("no_backend");
-        const { hedgeDelay } = plan.retries;
-        if (hedgeDelay < Infinity) {
-          this.#hedgeAlarm = new Alarm(recovery.waits, hedgeDelay, () => this.#startHedge(plan));
-        }
-        return this.#try(plan, backend);
+        const { hedgeDelay, perTryTimeout } = plan.retries;
+        if (hedgeDelay < Infinity) this.#again(plan).startHedging(() => this.#startHedge(plan));
+        else if (perTryTimeout < Infinity) this.#again(plan);
+        return backend === undefined ? this.#queue(plan, undefined) : this.#try(plan, backend);
       }
       case "bad_path":
         return this.#answer("bad_target");
@@ -185,6 +173,33 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
       case "no_route":
         return this.#answer("no_route");
     }
+  }
+
+  #again(plan: ProxyPlan): CallRetries {
+    return this.#retries ??= new CallRetries({
+      context: this.#context,
+      plan,
+      key: this.#key,
+      record: this.#record,
+      deadline: this.#deadline,
+    });
+  }
+
+  /** No backend was found but those that `skip` leaves out: the call waits for one, if they are all at their limit. */
+  #queue(plan: ProxyPlan, skip: ((member: Member) => boolean) | undefined): void {
+    const waiting = this.#waiting = plan.pool.wait(skip, this.#key);
+    if (waiting === undefined) return this.#answer("no_backend");
+    waiting.lease.then((place) => {
+      this.#waiting = undefined;
+      if (this.#finished) return;
+      this.#try(plan, place.backend);
+      place.release();
+    }, (error: ProxyError) => {
+      this.#waiting = undefined;
+      if (this.#finished) return;
+      log.debug("a call found no backend", { error: describeError(error) });
+      this.#answer(error.code);
+    });
   }
 
   #try(plan: ProxyPlan, backend: LiveBackend): void {
@@ -195,7 +210,7 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     stats.attempts++;
     this.#record.attempt(plan.route, backend);
     if (this.#record.attempts > 1) stats.retries++;
-    this.#startTimer(plan);
+    this.#retries?.startTimer(() => this.#onTryExpired());
     const connection = backend.h2.take();
     if (connection !== undefined) {
       stats.reuses++;
@@ -204,12 +219,6 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     }
     stats.connects++;
     this.#openLater(backend.h2);
-  }
-
-  #startTimer({ retries: { perTryTimeout } }: ProxyPlan): void {
-    if (perTryTimeout === Infinity) return;
-    const { waits } = this.#context.recovery;
-    this.#alarm = new Alarm(waits, perTryTimeout, () => this.#onTryExpired());
   }
 
   /** Opens the stream when there is a connection that still takes it: several calls may wait for the same. */
@@ -252,14 +261,14 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     if (deadline === undefined) return block.bytes;
     let time = deadline.spent >= WORTH_TELLING_MS ? Math.max(deadline.left, 0) : Infinity;
     const perTryTimeout = this.#plan?.retries.perTryTimeout ?? Infinity;
-    if (perTryTimeout < Math.min(time, deadline.left)) time = perTryTimeout;
+    if (perTryTimeout < time && perTryTimeout < deadline.left) time = perTryTimeout;
     return time === Infinity ? block.bytes : encodeWithTimeout(block, encodeTimeout(time));
   }
 
-  /** The try is over; nothing of it is waited for any more. */
+  /** The try is over; nothing of it is waited for any more, and its backend need not go on. */
   #endTry(): void {
-    this.#alarm?.stop();
-    this.#alarm = undefined;
+    this.#retries?.stopTimer();
+    this.#up?.reset(H2Code.Cancel);
     this.#up = this.#body.to = undefined;
     this.#lease?.release();
     this.#lease = undefined;
@@ -288,12 +297,11 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     this.#upstream!.failed(code);
     if (this.#blames(code, failure)) this.#lease!.report(failedBy(code));
     if (this.#hedge !== undefined) {
-      (this.#tried ??= new Set()).add(backend);
-      this.#endTry();
-      this.#startTimer(plan);
+      this.#leaveToHedge(plan, backend);
       return true;
     }
-    const next = failure && this.#next(plan, failure);
+    const mayRepeat = failure !== undefined && this.#body.replayable;
+    const next = mayRepeat ? this.#again(plan).next(backend, failure) : undefined;
     this.#endTry();
     if (next !== undefined) this.#goOn(plan, next);
     return next !== undefined;
@@ -305,57 +313,21 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
       this.#deadline?.isDue !== true;
   }
 
-  /** Where the call goes after a failure, if it may be tried again; what that costs is taken from the budget. */
-  #next(plan: ProxyPlan, { after, again = false, pushback }: Failure): Next | undefined {
-    const { maxAttempts, recovery, metrics } = this.#context;
-    const { retries, pool } = plan;
-    const { attempts, grpc, method } = this.#record;
-    const failed = this.#backend!;
-    if (
-      this.#responded || !this.#body.replayable ||
-      !retries.on.has(after) || attempts >= (retries.attempts ?? maxAttempts) ||
-      (pushback !== undefined && pushback < 0)
-    ) return undefined;
-    // Nothing says of a call that it may run twice but the user's wish to have it tried again.
-    if (!grpc && after !== "connect-failure" && after !== "refused" && !isIdempotent(method)) {
-      return undefined;
-    }
-    const tried = this.#tried ??= new Set();
-    if (!again) tried.add(failed);
-    const other = pool.pick((member) => tried.has(member.backend), this.#key);
-    // One that said when it wants to be asked again may be asked again.
-    if (other === undefined && !again && pushback === undefined) return undefined;
-    const wait = pushback ??
-      (after === "connect-failure" ? 0 : backoff(attempts, recovery.random));
-    if (this.#deadline !== undefined && this.#deadline.left <= wait) return undefined;
-    // As gRFC A6 has it, a backend that has not seen the call costs nothing, once.
-    const free = again && !this.#wasLate;
-    this.#wasLate ||= again;
-    if (!free && !recovery.take(metrics)) return undefined;
-    return { backend: other ?? failed, wait };
-  }
-
-  #goOn(plan: ProxyPlan, { backend, wait }: Next): void {
-    if (wait === 0) return this.#try(plan, backend);
-    this.#alarm = new Alarm(this.#context.recovery.waits, wait, () => {
-      this.#alarm = undefined;
-      // Backends may have come and gone meanwhile.
-      const tried = this.#tried;
-      const now = plan.pool.pick((member) => tried?.has(member.backend) === true, this.#key) ??
-        (backend.state === "active" ? backend : undefined);
-      if (now === undefined) this.#answer("no_backend");
-      else this.#try(plan, now);
-    });
+  #goOn(plan: ProxyPlan, next: Next): void {
+    const go = (backend: LiveBackend | undefined) => {
+      if (backend === undefined) this.#queue(plan, this.#again(plan).skip);
+      else if (backend.full) this.#queue(plan, undefined);
+      else this.#try(plan, backend);
+    };
+    if (next.wait === 0) go(next.backend);
+    else this.#again(plan).wait(next, go);
   }
 
   /** The time of the try is over, or of that of the hedge which goes on alone. */
   #onTryExpired(): void {
-    this.#alarm = undefined;
     const hedge = this.#hedge;
     if (this.#lease === undefined && hedge !== undefined) this.#takeOver(hedge);
-    const up = this.#up;
-    up?.reset(H2Code.Cancel);
-    const [code, after] = up === undefined
+    const [code, after] = this.#up === undefined
       ? ["connect_timeout", "connect-failure"] as const
       : ["upstream_timeout", "timeout"] as const;
     if (!this.#fail(code, { after })) this.#answer(code);
@@ -363,29 +335,19 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
 
   /** The first try takes long: another one is made beside it, if the call can begin anew. */
   #startHedge(plan: ProxyPlan): void {
-    this.#hedgeAlarm = undefined;
-    const { maxAttempts, recovery, metrics } = this.#context;
-    const { pool, retries, route } = plan;
-    const record = this.#record;
     const first = this.#backend;
-    if (
-      this.#lease === undefined ||
-      !this.#body.ended || !this.#body.replayable ||
-      !(record.grpc || isIdempotent(record.method)) ||
-      record.attempts >= (retries.attempts ?? maxAttempts)
-    ) return;
-    const tried = this.#tried;
-    const backend = pool.pick(
-      (member) => member.backend === first || tried?.has(member.backend) === true,
-      this.#key,
-    );
-    if (backend === undefined || !recovery.take(metrics)) return;
-    record.attempts++;
+    if (this.#lease === undefined || first === undefined) return;
+    if (!this.#body.ended || !this.#body.replayable) return;
+    const backend = this.#again(plan).beside(first);
+    if (backend === undefined) return;
+    const { metrics } = this.#context;
+    this.#record.attempts++;
     const stats = metrics.upstream(backend.id);
     stats.attempts++;
     stats.retries++;
     stats.hedges++;
-    this.#hedge = new Hedge(this, { backend, stats, series: metrics.requests(route, backend.id) });
+    const series = metrics.requests(plan.route, backend.id);
+    this.#hedge = new Hedge(this, { backend, stats, series });
     this.#hedge.begin();
   }
 
@@ -399,7 +361,9 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
       this.#takeOver(hedge);
       return this.#onUnreached(error);
     }
-    this.#dropHedge(hedge, asUnreached(error).code);
+    const { code } = asUnreached(error);
+    if (this.#blames(code, undefined)) hedge.lease.report(failedBy(code));
+    this.#dropHedge(hedge, code);
   }
 
   onHedgeReset(hedge: Hedge, reset: StreamReset): void {
@@ -407,13 +371,15 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
       this.#takeOver(hedge);
       return this.onReset(reset);
     }
-    this.#dropHedge(hedge, reset.connectionLost ? "upstream_closed" : "upstream_reset");
+    const code = codeOf(reset);
+    if (this.#blames(code, failureOf(reset))) hedge.lease.report(failedBy(code));
+    this.#dropHedge(hedge, code);
   }
 
   onHedgeHead(hedge: Hedge, head: H2ResponseHead, endStream: boolean): void {
     const code = endStream ? readGrpcStatus(head.fields) : NO_STATUS;
     if (this.#lease !== undefined && this.#plan!.retries.on.has(code)) {
-      hedge.lease.report(this.#judge(code, head.fields));
+      hedge.lease.report(judgeCode(this.#context.recovery, code, head.fields));
       return this.#dropHedge(hedge, `grpc_${code}`);
     }
     this.#takeOver(hedge);
@@ -424,16 +390,23 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
   #dropHedge(hedge: Hedge, reason: string): void {
     this.#hedge = undefined;
     hedge.stats.failed(reason);
-    hedge.lease.report(failedBy(reason));
     hedge.cancel();
-    (this.#tried ??= new Set()).add(hedge.backend);
+    this.#retries!.add(hedge.backend);
+  }
+
+  /** The first try has failed while the hedge goes on. */
+  #leaveToHedge(plan: ProxyPlan, failed: LiveBackend): void {
+    this.#endTry();
+    const retries = this.#again(plan);
+    retries.add(failed);
+    retries.startTimer(() => this.#onTryExpired());
   }
 
   /** The hedge is the try of the call from now on; the other one is cancelled. */
   #takeOver(hedge: Hedge): void {
     const { backend, lease, series, stats, stream } = hedge;
+    hedge.yield();
     this.#hedge = undefined;
-    this.#up?.reset(H2Code.Cancel);
     this.#endTry();
     this.#backend = backend;
     this.#lease = lease;
@@ -495,13 +468,19 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
   #commit(head: H2ResponseHead, endStream: boolean): void {
     this.#responded = true;
     this.#body.release();
-    this.#stopAlarms();
+    this.#retries?.stop();
     this.#hedge?.cancel();
     this.#hedge = undefined;
     const lease = this.#lease;
-    if (lease === undefined || endStream) return;
-    if (this.#record.grpc) lease.answering();
-    else lease.report(this.#judgeStatus(head));
+    if (lease === undefined) return;
+    if (!this.#record.grpc) this.#settle(judgeHead(this.#context.recovery, head));
+    else if (!endStream) lease.answering();
+  }
+
+  /** It is known what the answer says of its backend. */
+  #settle(outcome: Outcome): void {
+    if (outcome.type === "failed") this.#upstream!.failed(outcome.reason);
+    this.#lease!.report(outcome);
   }
 
   /**
@@ -520,34 +499,23 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     if (!plan.retries.on.has(after)) return false;
     const backend = this.#backend!;
     const alone = this.#hedge === undefined;
-    const next = alone ? this.#next(plan, { after, pushback: readPushback(fields) }) : undefined;
+    if (alone && !this.#body.replayable) return false;
+    const next = alone
+      ? this.#again(plan).next(backend, { after, pushback: readPushback(fields) })
+      : undefined;
     if (alone && next === undefined) return false;
     const reason = expired ? "upstream_timeout" : `grpc_${code}`;
     log.debug("a call was refused and is tried again", { backend: backend.addr, reason });
     this.#upstream!.failed(reason);
-    this.#lease!.report(expired ? failedBy(reason) : this.#judge(code, fields));
-    (this.#tried ??= new Set()).add(backend);
+    const outcome = expired ? failedBy(reason) : judgeCode(this.#context.recovery, code, fields);
+    this.#lease!.report(outcome);
+    if (next === undefined) {
+      this.#leaveToHedge(plan, backend);
+      return true;
+    }
     this.#endTry();
-    if (next !== undefined) this.#goOn(plan, next);
-    else this.#startTimer(plan);
+    this.#goOn(plan, next);
     return true;
-  }
-
-  /** What the status of a call says of its backend. */
-  #judge(code: number, fields: FieldList | undefined) {
-    if (code === GrpcStatus.Ok) return ANSWERED;
-    return this.#context.recovery.judgeCode(code, () => {
-      const pushback = fields && readPushback(fields);
-      return pushback !== undefined && pushback >= 0 ? pushback : undefined;
-    });
-  }
-
-  /** The same for an answer over HTTP that is none to a call. */
-  #judgeStatus({ status, fields }: H2ResponseHead) {
-    return this.#context.recovery.judgeStatus(
-      status,
-      () => parseRetryAfter(fields.get("retry-after"), Date.now()),
-    );
   }
 
   onData(bytes: Uint8Array, start: number, end: number, endStream: boolean): void {
@@ -572,18 +540,18 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     // Nothing to do where all of the request has gone; else nobody reads the rest.
     this.#up?.reset(H2Code.NoError);
     const status = this.#record.answeredStatus;
-    this.#lease?.report(this.#judge(status, fields));
+    if (this.#lease !== undefined && this.#record.grpc) {
+      this.#settle(judgeCode(this.#context.recovery, status, fields));
+    }
     this.#finish(status);
   }
 
   onReset(reset: StreamReset): void {
     if (this.#finished) return;
     const { connectionLost, unprocessed } = reset;
-    const code = connectionLost ? "upstream_closed" : "upstream_reset";
+    const code = codeOf(reset);
     if (!this.#responded) {
-      // A stream above the last one of GOAWAY came too late for its connection, not for its backend.
-      const again = unprocessed && reset.code !== H2Code.RefusedStream;
-      if (this.#fail(code, { after: unprocessed ? "refused" : "reset", again })) return;
+      if (this.#fail(code, failureOf(reset))) return;
       if (unprocessed || connectionLost) return this.#answer(code);
     } else if (this.#deadline?.isDue !== true) this.#lease?.report(failedBy(code));
     this.#record.error = code;
@@ -614,22 +582,20 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     this.#finish(statusOf(code));
   }
 
-  /** Answers an error of our own. */
-  #answer(code: ErrorCode): void {
+  /**
+   * Answers an error of our own.
+   *
+   * @param wait In how many milliseconds trying again makes sense, where that is known.
+   */
+  #answer(code: ErrorCode, wait?: number): void {
     const record = this.#record;
     const { grpc } = record;
     record.error = code;
     this.#context.metrics.refused(code);
     record.httpStatus = grpc ? 200 : answerTo(code).status;
-    this.#down.sendHeaders(grpc ? encodeGrpcError(code) : encodeHttpError(code), true);
+    this.#down.sendHeaders(grpc ? encodeGrpcError(code, wait) : encodeHttpError(code, wait), true);
     if (!this.#body.ended) this.#down.endEarly();
     this.#finish(grpc ? statusOf(code) : NO_STATUS);
-  }
-
-  #stopAlarms(): void {
-    this.#alarm?.stop();
-    this.#hedgeAlarm?.stop();
-    this.#alarm = this.#hedgeAlarm = undefined;
   }
 
   /** @param status The status that the client of a gRPC call gets. */
@@ -638,7 +604,8 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     this.#finished = true;
     this.#body.close();
     this.#deadline?.stop();
-    this.#stopAlarms();
+    this.#waiting?.cancel();
+    this.#retries?.stop();
     this.#hedge?.cancel();
     const lease = this.#lease;
     if (lease !== undefined) {
@@ -648,6 +615,20 @@ export class GrpcCall implements StreamListener, ClientEvents, HedgeEvents {
     }
     this.#record.end(status);
   }
+}
+
+/** What it means that a stream was reset. */
+function codeOf({ connectionLost }: StreamReset): ErrorCode {
+  return connectionLost ? "upstream_closed" : "upstream_reset";
+}
+
+/** And what may follow before an answer has begun. */
+function failureOf({ code, unprocessed }: StreamReset): Failure {
+  return {
+    after: unprocessed ? "refused" : "reset",
+    // A stream above the last one of GOAWAY came too late for its connection, not for its backend.
+    again: unprocessed && code !== H2Code.RefusedStream,
+  };
 }
 
 /** What it means that there is no connection. */

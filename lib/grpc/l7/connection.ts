@@ -12,6 +12,7 @@ import { H2Code } from "../../http/h2/errors.ts";
 import { DEFAULT_H2_OPTIONS } from "../../http/h2/options.ts";
 import type { StreamListener } from "../../http/h2/stream.ts";
 import { H2Exchange, type H2Http, type H2Request } from "../../http/l7/h2_exchange.ts";
+import type { Idleness } from "../../mux/idle_shedding.ts";
 import type { Served } from "../../mux/listener.ts";
 import { getLogger } from "../../observe/logger.ts";
 import { GrpcCall } from "./call.ts";
@@ -23,10 +24,11 @@ import type { GrpcContext } from "./context.ts";
  */
 const MAX_CALLS = 1000;
 /**
- * Every call has its window, of what its backend does not take: with a smaller one for all, the calls that do not
- * get on would stop those that could. So one connection holds 62.5 MiB at most, when all of its calls stall.
+ * Bytes that one client connection may have on the way in: those of 256 calls whose backends take nothing. With the
+ * window of a few, the calls that do not get on would stop those that could; with that of all, one connection could
+ * make us hold 62 MiB.
  */
-const CONNECTION_WINDOW = MAX_CALLS * DEFAULT_H2_OPTIONS.streamWindow;
+const CONNECTION_WINDOW = 256 * DEFAULT_H2_OPTIONS.streamWindow;
 /**
  * Requests of one connection at a time that are translated to HTTP/1.1, until nothing is done for them any more;
  * what is above that is refused with REFUSED_STREAM, so that it can be sent again. Each may hold buffers of
@@ -111,6 +113,11 @@ export class GrpcConnection implements Served {
         detail: this.#h2.error.detail,
       });
     }
+  }
+
+  idleness(): Idleness | undefined {
+    const { idleTime: time, used } = this.#h2;
+    return time === undefined ? undefined : { time, used };
   }
 
   drain(idle?: number): void {

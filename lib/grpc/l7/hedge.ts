@@ -81,6 +81,11 @@ export class Hedge implements StreamListener {
     );
   }
 
+  /** The call takes the lease and the stream over. */
+  yield(): void {
+    this.#over = true;
+  }
+
   /** Ends it; the backend need not go on. */
   cancel(): void {
     this.#over = true;

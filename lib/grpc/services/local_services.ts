@@ -32,6 +32,7 @@ export class LocalServices implements OwnServices {
   #connection: H2Connection | undefined;
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  #leaving = false;
 
   /** Makes services that nobody has called yet. */
   constructor(options: LocalServicesOptions) {
@@ -67,6 +68,7 @@ export class LocalServices implements OwnServices {
       this.#server = undefined;
       throw failure("the own services did not start", error);
     }
+    if (this.#leaving) server.endStreams();
     const [ours, theirs] = makeMemoryPair();
     const ready = Promise.withResolvers<void>();
     const connection = new H2Connection({
@@ -85,6 +87,14 @@ export class LocalServices implements OwnServices {
     this.#connection = connection;
   }
 
+  /** Ends all streams with UNAVAILABLE, those that come from now on included; other calls are answered. */
+  endStreams(): void {
+    this.#leaving = true;
+    void this.#server?.then((server) => server.endStreams(), () => {
+      // Whoever asked for the server has been told.
+    });
+  }
+
   /** Ends all calls and the server. Later calls fail until the proxy that asks has ended too. */
   close(): Promise<void> {
     return this.#closing ??= this.#close().finally(() => this.#closing = undefined);
@@ -101,6 +111,7 @@ export class LocalServices implements OwnServices {
     }
     const server = this.#server;
     this.#server = undefined;
+    this.#leaving = false;
     (await server)?.close();
   }
 }

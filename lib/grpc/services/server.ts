@@ -7,6 +7,7 @@
 import { Server, ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import type { ServiceDefinition } from "@grpc/grpc-js";
 import type { Duplex } from "../../common/duplex.ts";
+import { EndableCalls } from "./endable_calls.ts";
 import { NodeDuplexAdapter } from "./node_duplex.ts";
 
 /** A service and what answers it. */
@@ -24,12 +25,13 @@ const MAX_MESSAGE = 1024 * 1024;
 export class MemoryServer {
   readonly #server: Server;
   readonly #injector: ReturnType<Server["createConnectionInjector"]>;
+  readonly #calls = new EndableCalls();
 
   /** Makes a server of some services. */
   constructor(services: readonly OwnService[]) {
     this.#server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE });
     for (const { definition, implementation } of services) {
-      this.#server.addService(definition, implementation);
+      this.#server.addService(definition, this.#calls.wrap(definition, implementation));
     }
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   }
@@ -39,8 +41,17 @@ export class MemoryServer {
     this.#injector.injectConnection(new NodeDuplexAdapter(duplex));
   }
 
+  /**
+   * Ends all streams with UNAVAILABLE, those that come from now on included; and calls that wait for something,
+   * unless their answer comes within a moment.
+   */
+  endStreams(): void {
+    this.#calls.end();
+  }
+
   /** Ends all connections. */
   close(): void {
+    this.#calls.close();
     this.#injector.destroy();
     this.#server.forceShutdown();
   }

@@ -8,12 +8,14 @@
  */
 
 /**
- * Why a connection is ended, as the stable token that log, metrics and tests share. All but the first are
+ * Why a connection is ended, as the stable token that log, metrics and tests share. All but the first two are
  * answers of {@linkcode AbuseBudget}.
  */
 export type AbuseToken =
   /** A field block above the limit, or the decoder's verdict `excessive`. */
   | "field_block_flood"
+  /** A frame or a field block that did not come to its end in time. */
+  | "frame_timeout"
   /** Streams opened and reset again within a second, by the peer or by us on its account. */
   | "rapid_reset"
   /** A field block in too many CONTINUATION frames. */

@@ -60,6 +60,10 @@ export class H2Connection implements Timed {
   #closeBy: number | undefined;
   readonly #done = Promise.withResolvers<void>();
   #drainsWhenReady = false;
+  /** When the frame or field block that has begun must have ended; `Infinity` while there is none. */
+  #frameBy = Infinity;
+  /** The stream whose field block it is. */
+  #blockStream = 0;
 
   /** Takes a connection over; {@linkcode run} does the work. */
   constructor(parts: H2Parts) {
@@ -218,7 +222,11 @@ export class H2Connection implements Timed {
     const receiver = this.#receiver;
     let before = 0;
     for (;;) {
-      reader.start = receiver.read(reader.buffer, reader.start, reader.end);
+      const { start } = reader;
+      reader.start = receiver.read(reader.buffer, start, reader.end);
+      const { blockStream } = receiver;
+      if (reader.available > 0 || blockStream > 0) this.#awaitFrame(start, blockStream);
+      else if (this.#frameBy < Infinity) this.#endFrame();
       // Only behind a small read: between two bursts of a busy connection the buffer stays as it is.
       const small = reader.bytesRead - before < SMALL_READ;
       if (small && reader.available === 0 && this.#streams.size === 0) reader.shrink();
@@ -230,6 +238,25 @@ export class H2Connection implements Timed {
       if (reader.end === reader.buffer.length) reader.grow(LARGE_READ);
     }
     await this.#closing.said;
+  }
+
+  /**
+   * Something has begun and not ended, which must not take for ever.
+   *
+   * @param start Where the reading began: whether anything has ended since.
+   * @param blockStream The stream whose field block is open; 0 for none.
+   */
+  #awaitFrame(start: number, blockStream: number): void {
+    const same = blockStream > 0 ? blockStream === this.#blockStream : start === this.#reader.start;
+    if (same && this.#frameBy < Infinity) return;
+    this.#blockStream = blockStream;
+    this.#frameBy = this.#clock.now() + this.#options.frameTimeout;
+    this.#arm();
+  }
+
+  #endFrame(): void {
+    this.#frameBy = Infinity;
+    this.#arm();
   }
 
   /** Opens a stream with a request head; client role, and only while {@linkcode available}. */
@@ -281,6 +308,7 @@ export class H2Connection implements Timed {
     if (this.#outbox.writing) delay = writeTimeout;
     else if (this.#closing.phase === "announced") delay = DRAIN_PING_MS;
     else if (this.#streams.size === 0) delay = idleTimeout;
+    if (this.#frameBy < Infinity) delay = Math.min(delay, this.#frameBy - this.#clock.time);
     this.#clock.arm(this, delay);
   }
 
@@ -297,7 +325,12 @@ export class H2Connection implements Timed {
   }
 
   onDeadline(): void {
-    if (this.#closing.closed || this.#outbox.writing) return this.#duplex.close();
+    if (this.#closing.closed) return this.#duplex.close();
+    if (this.#frameBy <= this.#clock.time) {
+      this.#link.refuses("frame_timeout");
+      return;
+    }
+    if (this.#outbox.writing) return this.#duplex.close();
     if (!this.#link.ready && !this.#drainsWhenReady) {
       this.#closing.fail(connectionError(H2Code.SettingsTimeout, "no SETTINGS in time"));
     } else if (this.#closing.phase === "announced") this.#closing.onRoundTrip();

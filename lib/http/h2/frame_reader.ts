@@ -116,6 +116,11 @@ export class FrameReader {
     return (this.flags & Flag.Ack) !== 0;
   }
 
+  /** The stream whose field block has begun and not ended; 0 for none. */
+  get blockStream(): number {
+    return this.#blockStream;
+  }
+
   /** Whether we are inside a frame or a field block, where a connection must not end. */
   get unfinished(): boolean {
     return this.#dataLeft + this.#paddingLeft > 0 || this.#blockStream !== 0;

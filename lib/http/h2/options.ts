@@ -26,6 +26,11 @@ export interface H2Options {
   readonly fields: FieldLimits;
   /** Until the peer's first SETTINGS must be there, in milliseconds. Default 10,000. */
   readonly settingsTimeout: number;
+  /**
+   * How long a frame, or a field block in several, may take to its end, in milliseconds; all streams of the connection
+   * wait for it. DATA may take any time, for it is passed on as it comes. Default 10,000.
+   */
+  readonly frameTimeout: number;
   /** How long a write may take, in milliseconds. Default 60,000. */
   readonly writeTimeout: number;
   /** How long a connection without streams stays open, in milliseconds. Default 300,000. */
@@ -67,6 +72,7 @@ export const DEFAULT_H2_OPTIONS: H2Options = {
   connectionWindow: 1024 * 1024,
   fields: DEFAULT_FIELD_LIMITS,
   settingsTimeout: 10_000,
+  frameTimeout: 10_000,
   writeTimeout: 60_000,
   idleTimeout: 300_000,
   keepaliveTime: Infinity,

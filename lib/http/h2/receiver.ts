@@ -44,6 +44,11 @@ export class Receiver {
     return this.#frames.needed;
   }
 
+  /** The stream whose field block has begun and not ended; 0 for none. */
+  get blockStream(): number {
+    return this.#frames.blockStream;
+  }
+
   /** Handles the frames in `buffer[at..end)`, until the connection ends; the index behind the last. */
   read(buffer: Uint8Array, at: number, end: number): number {
     const frames = this.#frames;

@@ -3,8 +3,12 @@
  *
  * @module
  */
-import type { LiveBackend } from "../../backend/backend.ts";
+import type { Waiting } from "../../backend/admission.ts";
+import type { Lease, LiveBackend } from "../../backend/backend.ts";
+import type { Member } from "../../backend/pool.ts";
 import type { Timed } from "../../common/clock.ts";
+import { ANSWERED } from "../../backend/outcome.ts";
+import { failedBy } from "../../backend/recovery.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { relay, type RelayMeter } from "../../common/relay.ts";
@@ -12,6 +16,7 @@ import type { Served } from "../../mux/listener.ts";
 import { ReplayDuplex } from "../../mux/replay.ts";
 import { sniffManagement } from "../../mux/sniff.ts";
 import { getLogger } from "../../observe/logger.ts";
+import { hashText } from "../../strategy/hash.ts";
 import { encodeError } from "../problem.ts";
 import type { StreamContext } from "./context.ts";
 
@@ -34,6 +39,8 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   readonly #context: StreamContext;
   #upstream: Duplex | undefined;
   #managed: Served | undefined;
+  /** Set while it waits for a backend that has room. */
+  #waiting: Waiting | undefined;
   /** Whether the first byte is still waited for. */
   #silent = false;
   /** How long the relayed connection may be silent, in milliseconds. */
@@ -79,6 +86,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
 
   abort(): void {
     this.#managed?.abort();
+    this.#waiting?.cancel();
     this.#client.close();
     this.#upstream?.close();
   }
@@ -128,21 +136,23 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   async #proxy(first: Uint8Array | undefined): Promise<void> {
-    const { clock, metrics } = this.#context;
+    const { clock, metrics, pool, maxAttempts, recovery } = this.#context;
     const started = clock.now();
+    recovery.count(started);
     clock.disarm(this);
     let backend: LiveBackend | undefined;
     let attempts = 0;
     const tried = new Set<LiveBackend>();
     try {
       for (;;) {
-        backend = this.#pick(tried);
-        const lease = backend.acquire();
+        const lease = this.#next(tried)?.acquire() ?? await this.#wait(tried);
+        backend = lease.backend;
         const stats = metrics.upstream(backend.id);
         stats.attempts++;
         if (++attempts > 1) stats.retries++;
         try {
           const upstream = this.#upstream = await this.#connect(backend);
+          lease.report(ANSWERED);
           stats.connects++;
           stats.active++;
           this.onProgress();
@@ -157,8 +167,10 @@ export class StreamConnection implements Served, Timed, RelayMeter {
         } catch (error) {
           if (!(error instanceof ProxyError)) throw error;
           stats.failed(error.code);
+          lease.report(failedBy(error.code));
           tried.add(backend);
-          if (attempts >= this.#context.maxAttempts && this.#next(tried) !== undefined) throw error;
+          const more = pool.serves(except(tried));
+          if (more && (attempts >= maxAttempts || !recovery.take(metrics))) throw error;
           log.debug("a backend was not reached", { error: describeError(error) });
         } finally {
           lease.release();
@@ -173,18 +185,31 @@ export class StreamConnection implements Served, Timed, RelayMeter {
     }
   }
 
-  #pick(tried: ReadonlySet<LiveBackend>): LiveBackend {
-    const backend = this.#next(tried);
-    if (backend !== undefined) return backend;
-    const why = tried.size === 0
-      ? `pool ${this.#context.pool.name} has no active backend`
-      : "no backend can be reached";
-    throw new ProxyError("no_backend", "upstream", why);
+  #next(tried: ReadonlySet<LiveBackend>): LiveBackend | undefined {
+    return this.#context.pool.pick(except(tried), this.#key);
   }
 
-  #next(tried: ReadonlySet<LiveBackend>): LiveBackend | undefined {
+  /** What the client is hashed by. */
+  get #key(): number | undefined {
+    return this.#context.hashed ? hashText(this.#client.remote.hostname) : undefined;
+  }
+
+  /** None was found: all may have as many connections as they may have. */
+  async #wait(tried: ReadonlySet<LiveBackend>): Promise<Lease> {
     const { pool } = this.#context;
-    return tried.size === 0 ? pool.pick() : pool.pick((member) => tried.has(member.backend));
+    const waiting = pool.serves(except(tried)) ? pool.wait(except(tried), this.#key) : undefined;
+    if (waiting === undefined) {
+      const why = tried.size === 0
+        ? `pool ${pool.name} has no active backend`
+        : "no backend can be reached";
+      throw new ProxyError("no_backend", "upstream", why);
+    }
+    this.#waiting = waiting;
+    try {
+      return await waiting.lease;
+    } finally {
+      this.#waiting = undefined;
+    }
   }
 
   #connect(backend: LiveBackend): Promise<Duplex> {
@@ -241,4 +266,9 @@ export class StreamConnection implements Served, Timed, RelayMeter {
 
 function relayFirst(bytes: Uint8Array, length: number): Opening {
   return { type: "relay", first: bytes.subarray(0, length) };
+}
+
+/** What leaves out backends that were tried. */
+function except(tried: ReadonlySet<LiveBackend>): ((member: Member) => boolean) | undefined {
+  return tried.size === 0 ? undefined : ({ backend }) => tried.has(backend);
 }

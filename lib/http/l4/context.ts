@@ -5,6 +5,7 @@
  */
 import type { Pool } from "../../backend/pool.ts";
 import type { Connect } from "../../backend/connector.ts";
+import type { Recovery } from "../../backend/recovery.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Duplex } from "../../common/duplex.ts";
 import type { AccessLog } from "../../observe/access_log.ts";
@@ -40,6 +41,10 @@ export interface StreamContext {
   readonly caCerts: readonly string[] | undefined;
   /** How many backends may be tried for a connection. */
   readonly maxAttempts: number;
+  /** Says how many of these tries there may be in all. */
+  readonly recovery: Recovery;
+  /** Whether clients are hashed by their address. */
+  readonly hashed?: boolean;
   /** For all deadlines. */
   readonly clock: Clock;
   /** How long things may take. */

@@ -3,23 +3,32 @@
  *
  * @module
  */
-import type { LiveBackend } from "../../backend/backend.ts";
+import type { Lease } from "../../backend/backend.ts";
 import type { UpstreamConnection } from "../../backend/h1_pool.ts";
+import { ANSWERED } from "../../backend/outcome.ts";
 import type { ByteReader } from "../../common/byte_reader.ts";
 import { writeAll } from "../../common/duplex.ts";
 import type { ErrorCode } from "../../common/errors.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
+import { ascii } from "../h1/chars.ts";
 import { encodeInterim, encodeResponseHead } from "../h1/encode_response.ts";
 import { INCOMPLETE, Known, REFUSED } from "../h1/fields.ts";
 import type { ResponseHead } from "../h1/response.ts";
+import { ByteWriter } from "../h1/writer.ts";
 import { httpDate } from "../http_date.ts";
-import { clientGone, cutShort, noAnswer, protocolError } from "./attempt_errors.ts";
+import { isIdempotent } from "../methods.ts";
+import { parseRetryAfter } from "../retry_after.ts";
+import { clientGone, cutShort, noAnswer, protocolError, UnwantedAnswer } from "./attempt_errors.ts";
 import type { AttemptParts } from "./attempt_parts.ts";
+import { BodyRate } from "./body_rate.ts";
 import { BodyTransfer, type TransferEnd, type TransferWatcher } from "./body_transfer.ts";
 import { runTunnel } from "./tunnel.ts";
 
 /** Interim responses that one request may get; a backend that sends more is broken. */
 const MAX_INTERIM = 10;
+/** From this status on an answer may speak against its backend. */
+const ERRORS = 400;
+const RETRY_AFTER = ascii("retry-after");
 
 /** What the attempt waits for, and so what a missed deadline means. */
 type Wait = "connect" | "continue" | "upload" | "response" | "relay" | "tunnel";
@@ -27,10 +36,20 @@ type Wait = "connect" | "continue" | "upload" | "response" | "relay" | "tunnel";
 /** One try on one backend. */
 export class Attempt implements TransferWatcher {
   readonly #parts: AttemptParts;
+  readonly #lease: Lease;
+  readonly #stats: UpstreamStats;
+  /** Where what is sent at once ends in the buffer. */
+  readonly #firstEnd: number;
   #wait: Wait = "connect";
+  /** When the waiting for an answer began; 0 before. */
+  #waitsSince = 0;
+  /** Whether the request in the buffer has been written over. */
+  #overwritten = false;
   #upstream: UpstreamConnection | undefined;
   #uploading: Promise<void> | undefined;
   #uploadEnd: TransferEnd | undefined;
+  /** How fast the body must come, if that matters. */
+  #rate: BodyRate | undefined;
   /** The body of the answer. */
   #answer: BodyTransfer | undefined;
   /** Whether bytes for the client are being written. */
@@ -44,14 +63,25 @@ export class Attempt implements TransferWatcher {
   /** Whether the attempt has ended. */
   #over = false;
 
-  /** An attempt; {@linkcode run} makes it. */
-  constructor(parts: AttemptParts) {
+  /** An attempt on the backend of a lease; {@linkcode run} makes it. */
+  constructor(parts: AttemptParts, lease: Lease, stats: UpstreamStats) {
     this.#parts = parts;
+    this.#lease = lease;
+    this.#stats = stats;
+    this.#firstEnd = parts.out.at;
   }
 
-  /** Whether the whole request lies in the first write, so that it can be written again. */
-  get replayable(): boolean {
-    return this.#parts.transfer.done && this.#uploading === undefined;
+  /** Where the request ends in the buffer if all of it lies there, so that it can be written again; or else -1. */
+  get replayEnd(): number {
+    if (this.#overwritten || !this.uploaded) return -1;
+    if (this.#uploading === undefined) return this.#firstEnd;
+    return this.#parts.transfer.kept?.at ?? -1;
+  }
+
+  /** How long an answer has been waited for, in milliseconds. */
+  get waited(): number {
+    const { clock } = this.#parts.connection.context;
+    return this.#waitsSince === 0 ? 0 : clock.now() - this.#waitsSince;
   }
 
   /** Whether the whole request has been read and handed on. */
@@ -68,7 +98,9 @@ export class Attempt implements TransferWatcher {
    * @returns Whether the client's connection may carry another request.
    * @throws {ProxyError} When there is no whole answer; its retry class says whether another attempt may follow.
    */
-  async run(backend: LiveBackend, stats: UpstreamStats, fresh: boolean): Promise<boolean> {
+  async run(fresh: boolean): Promise<boolean> {
+    const { backend } = this.#lease;
+    const stats = this.#stats;
     const pooled = fresh ? undefined : backend.http.take();
     const upstream = pooled ?? await backend.http.open();
     if (pooled === undefined) stats.connects++;
@@ -176,7 +208,19 @@ export class Attempt implements TransferWatcher {
     // What is left of an upload may still move when the answer has ended, and then the deadline is another's.
     if (this.#over) return;
     const { connection } = this.#parts;
-    connection.arm(connection.context.timeouts.bodyStall);
+    const { bodyStall } = connection.context.timeouts;
+    const rate = this.#wait === "upload" ? this.#rate : undefined;
+    connection.arm(rate === undefined ? bodyStall : this.#measure(rate, bodyStall));
+  }
+
+  /** How long what is waited for next may take while the body comes. */
+  #measure(rate: BodyRate, bodyStall: number): number {
+    const { connection: { reader }, transfer } = this.#parts;
+    const came = transfer.waiting === "source";
+    const left = rate.next(came, transfer.bytes + reader.available);
+    if (came && left <= 0) this.#expire("body_timeout");
+    // What has come goes to the backend next, and how long that takes is not the client's fault.
+    return came ? bodyStall : Math.min(bodyStall, Math.max(left, 0));
   }
 
   /** The head has been sent: what is left of the body follows, at once or when it is asked for. */
@@ -195,9 +239,20 @@ export class Attempt implements TransferWatcher {
     if (transfer.done) this.#awaitResponse();
     else {
       this.#wait = "upload";
+      const { context: { bodyRate, clock } } = this.#parts.connection;
+      if (bodyRate !== undefined) this.#rate = new BodyRate(bodyRate, clock);
       this.onProgress();
+      this.#keepUpload();
       this.#uploading = this.#upload(this.#upstream!);
     }
+  }
+
+  /** What follows is kept behind what has been sent, as far as it fits, so that it can be sent again. */
+  #keepUpload(): void {
+    const { transfer, out, facts } = this.#parts;
+    if (this.#overwritten || !isIdempotent(facts.method)) return;
+    const kept = transfer.kept = new ByteWriter(out.buffer);
+    kept.at = this.#firstEnd;
   }
 
   async #upload(upstream: UpstreamConnection): Promise<void> {
@@ -216,7 +271,8 @@ export class Attempt implements TransferWatcher {
     const { connection } = this.#parts;
     const { reader, context } = connection;
     this.#wait = "response";
-    connection.arm(context.timeouts.response);
+    connection.arm(this.#parts.patience);
+    this.#waitsSince = context.clock.time;
     // Reading ahead notices a client that resets, and begins to read its next request.
     if (!reader.full && reader.available === 0) void reader.fill();
   }
@@ -238,9 +294,16 @@ export class Attempt implements TransferWatcher {
       if (reader.full) reader.grow(Math.min(reader.buffer.length * 2, maxHead + 64));
       return INCOMPLETE;
     }
+    if (head.status >= 200) {
+      if (head.status < ERRORS) this.#lease.report(ANSWERED);
+      else this.#judge(head);
+    }
     out.at = 0;
+    this.#overwritten = true;
+    this.#parts.transfer.kept = undefined;
     if (head.status >= 200) this.#encodeAnswer(head, reader, end);
     else {
+      if (head.status === 101) this.#lease.report(ANSWERED);
       // RFC 9110, section 7.8: a server must not switch to a protocol that was not asked for.
       if (head.status === 101 && !(facts.upgrade && head.upgrade)) {
         throw protocolError("it switches protocols unasked");
@@ -251,9 +314,28 @@ export class Attempt implements TransferWatcher {
     return head.status;
   }
 
+  /**
+   * Says what an answer says of its backend.
+   *
+   * @throws {UnwantedAnswer} When the request is sent to another one instead.
+   */
+  #judge({ status, fields }: ResponseHead): void {
+    const { connection, judge } = this.#parts;
+    const outcome = connection.context.recovery.judgeStatus(
+      status,
+      () => parseRetryAfter(fields.get(RETRY_AFTER), Date.now()),
+    );
+    this.#lease.report(outcome);
+    // Nobody is to stay where this is the answer.
+    if (outcome.type !== "answered") this.#parts.responseChanges = this.#parts.plan.responseChanges;
+    const unwanted = judge.replaces(status);
+    if (unwanted || outcome.type === "failed") this.#stats.failed(`status_${status}`);
+    if (unwanted) throw new UnwantedAnswer(status);
+  }
+
   /** Encodes the final response and as much of its body as is there. */
   #encodeAnswer(head: ResponseHead, reader: ByteReader, headEnd: number): void {
-    const { connection, facts, plan, tally, out } = this.#parts;
+    const { connection, facts, responseChanges, tally, out } = this.#parts;
     const { framing } = head;
     if (head.keepAlive) {
       this.#upstreamKeep = keepAliveTime(head.fields.joined(Known.KeepAlive));
@@ -272,7 +354,7 @@ export class Attempt implements TransferWatcher {
     encodeResponseHead(head, out, {
       body,
       connection: keep ? (facts.http10 ? "keep-alive" : undefined) : "close",
-      changes: plan.responseChanges,
+      changes: responseChanges,
       date: httpDate,
     });
     tally.status = head.status;
@@ -338,11 +420,12 @@ export class Attempt implements TransferWatcher {
   }
 
   #noAnswer(upstream: UpstreamConnection, interim: boolean): Error {
-    const { tally } = this.#parts;
+    const { tally, hurried } = this.#parts;
     return noAnswer(upstream, {
       tally,
       uploadEnd: this.#uploadEnd,
       expired: this.#expired,
+      early: hurried && this.#expired === "upstream_timeout",
       interim,
     });
   }

@@ -31,6 +31,8 @@ export interface NoAnswer {
   readonly uploadEnd: TransferEnd | undefined;
   /** Why we gave up waiting, if we did. */
   readonly expired: ErrorCode | undefined;
+  /** Whether there may be time for another attempt then. */
+  readonly early: boolean;
   /** Whether interim responses came. */
   readonly interim: boolean;
 }
@@ -38,7 +40,7 @@ export interface NoAnswer {
 /** Why there is no answer on a connection whose reading has ended. */
 export function noAnswer(
   upstream: UpstreamConnection,
-  { tally, uploadEnd, expired, interim }: NoAnswer,
+  { tally, uploadEnd, expired, early, interim }: NoAnswer,
 ): ProxyError {
   if (uploadEnd?.type === "malformed") {
     return new ProxyError(uploadEnd.code, "downstream", "the chunked body is malformed");
@@ -47,12 +49,15 @@ export function noAnswer(
     const cause = uploadEnd?.type === "source" ? uploadEnd.cause : undefined;
     return new ProxyError("client_closed", "downstream", "the client ended early", { cause });
   }
+  const { ended, available } = upstream.reader;
+  const untouched = !interim && available === 0;
   if (expired !== undefined) {
     const side = expired === "body_timeout" ? "downstream" : "upstream";
-    return new ProxyError(expired, side, "gave up waiting");
+    return new ProxyError(expired, side, "gave up waiting", {
+      retry: early && untouched ? "if-idempotent" : "never",
+    });
   }
-  const { ended, available } = upstream.reader;
-  const retry: Retry = upstream.reused && !interim && available === 0 ? "if-reused" : "never";
+  const retry: Retry = !untouched ? "never" : upstream.reused ? "if-reused" : "if-idempotent";
   return ended?.type === "error"
     ? new ProxyError("upstream_reset", "upstream", "the backend's connection failed", {
       retry,
@@ -88,6 +93,16 @@ export function cutShort(
     "the backend ended inside the response",
     { cause },
   );
+}
+
+/** The answer has a status for which the request is sent again; nothing of it was passed on. */
+export class UnwantedAnswer extends Error {
+  override readonly name = "UnwantedAnswer";
+
+  /** Names the status. */
+  constructor(status: number) {
+    super(`the backend answered ${status}`);
+  }
 }
 
 /** All backends were tried and none took a connection: as a whole, the service is not available. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CompiledChanges } from "../field_changes.ts";
 import type { ByteWriter } from "../h1/writer.ts";
 import type { BodyTransfer } from "./body_transfer.ts";
 import type { Downstream } from "./downstream.ts";
@@ -36,6 +37,15 @@ export interface Tally {
   bytesOut: number;
 }
 
+/** Decides whether a request is sent again. */
+export interface Judge {
+  /**
+   * Whether an answer with this status is thrown away, because the request is sent to another backend. Asked once, before
+   * anything of the answer has been passed on.
+   */
+  replaces(status: number): boolean;
+}
+
 /** What an attempt is made of. */
 export interface AttemptParts {
   /** The client's connection. */
@@ -48,6 +58,14 @@ export interface AttemptParts {
   readonly transfer: BodyTransfer;
   /** Where the request goes and what changes. */
   readonly plan: ProxyPlan;
-  /** The request's head, and as much of its body as was there; later the response's. */
+  /** The request's head, and as much of its body as fits; later the response's. */
   readonly out: ByteWriter;
+  /** Asked about errors. */
+  readonly judge: Judge;
+  /** How long an attempt may take from the end of the request to the head of its answer, in milliseconds. */
+  patience: number;
+  /** Whether that is less than the answer may take in all. */
+  hurried: boolean;
+  /** Changes of the answer's fields. */
+  responseChanges: CompiledChanges | undefined;
 }

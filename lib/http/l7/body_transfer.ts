@@ -52,6 +52,8 @@ export class BodyTransfer {
   malformed: ErrorCode | undefined;
   /** Content bytes moved so far. */
   bytes = 0;
+  /** Where all that {@linkcode run} writes is kept too, as long as it fits. */
+  kept: ByteWriter | undefined;
   /** Which side is waited for, so that a stall is blamed on the right one; first the head must be taken. */
   waiting: "source" | "sink" = "sink";
 
@@ -117,6 +119,13 @@ export class BodyTransfer {
     if (decoder.done) this.done = true;
   }
 
+  #keep(bytes: Uint8Array): void {
+    const { kept } = this;
+    if (kept === undefined) return;
+    if (kept.at + bytes.length <= kept.buffer.length) kept.bytes(bytes);
+    else this.kept = undefined;
+  }
+
   #consume(count: number): void {
     this.#reader.start += count;
     this.bytes += count;
@@ -176,8 +185,10 @@ export class BodyTransfer {
     const count = Math.min(this.#reader.available, this.#remaining);
     if (count === 0) return undefined;
     this.waiting = "sink";
+    const bytes = buffer.subarray(start, start + count);
+    this.#keep(bytes);
     try {
-      await writeAll(to, buffer.subarray(start, start + count));
+      await writeAll(to, bytes);
     } catch (cause) {
       return { type: "sink", cause };
     }
@@ -192,6 +203,7 @@ export class BodyTransfer {
     } else this.copyTo(out);
     if (this.malformed !== undefined) return { type: "malformed", code: this.malformed };
     if (out.at === 0) return undefined;
+    this.#keep(out.written);
     this.waiting = "sink";
     try {
       await writeAll(to, out.written);

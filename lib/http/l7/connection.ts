@@ -10,6 +10,7 @@ import type { Timed } from "../../common/clock.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode } from "../../common/errors.ts";
 import { getLogger } from "../../observe/logger.ts";
+import type { Idleness } from "../../mux/idle_shedding.ts";
 import type { Served } from "../../mux/listener.ts";
 import type { Client, ForwardedMode, Forwarding } from "../forwarded.ts";
 import { INCOMPLETE, REFUSED } from "../h1/fields.ts";
@@ -155,6 +156,14 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     if (this.#phase !== "idle") return;
     if (idle === 0) this.duplex.close();
     else if (this.context.clock.now() + idle < this.deadline) this.arm(idle);
+  }
+
+  idleness(): Idleness | undefined {
+    if (this.#phase !== "idle" || this.#draining) return undefined;
+    const { clock, timeouts } = this.context;
+    const used = this.reader.bytesRead > 0;
+    const since = this.deadline - (used ? timeouts.idle : timeouts.requestHead);
+    return { time: clock.now() - since, used };
   }
 
   /** Ends the connection now. */

@@ -7,9 +7,14 @@ import type { Clock } from "../../common/clock.ts";
 import type { PeerAddress } from "../../common/duplex.ts";
 import type { AccessLog } from "../../observe/access_log.ts";
 import type { ListenerMetrics } from "../../observe/metrics.ts";
+import type { Recovery } from "../../backend/recovery.ts";
 import type { Registry } from "../../backend/registry.ts";
 import type { ForwardedMode } from "../forwarded.ts";
 import type { HeadLimits } from "../h1/limits.ts";
+import type { KeyReader } from "./affinity.ts";
+import type { BodyRateOptions } from "./body_rate.ts";
+import type { Rates } from "./plan.ts";
+import type { Stickiness } from "./sticky.ts";
 
 /** How long each part of an exchange may take, in milliseconds. */
 export interface HttpTimeouts {
@@ -68,6 +73,16 @@ export interface HttpContext {
   readonly via: string | undefined;
   /** How often a request may be tried, the first time included. */
   readonly maxAttempts: number;
+  /** How answers are judged and requests sent again. */
+  readonly recovery: Recovery;
+  /** How many requests are taken, where their route does not say. */
+  readonly rates?: Rates | undefined;
+  /** How slowly clients may send bodies. */
+  readonly bodyRate?: BodyRateOptions | undefined;
+  /** What requests are hashed by, if they are. */
+  readonly keyOf?: KeyReader | undefined;
+  /** Keeps clients at their backend, if that is wanted. */
+  readonly sticky?: Stickiness | undefined;
   /** Management, if it is answered on this listener. */
   readonly local: LocalHandler | undefined;
   /**

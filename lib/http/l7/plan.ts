@@ -5,6 +5,7 @@
  * @module
  */
 import { Pool } from "../../backend/pool.ts";
+import { adaptRules, type RetryRules } from "../../backend/recovery.ts";
 import type { LiveRoute, Registry } from "../../backend/registry.ts";
 import type { RouteMatch } from "../../route/route.ts";
 import type { RouteHit } from "../../route/table.ts";
@@ -12,6 +13,7 @@ import { redirectLocation, rewritePath } from "../../route/rewrite.ts";
 import { compileChanges, type CompiledChanges } from "../field_changes.ts";
 import type { RequestView } from "../message.ts";
 import { normalizePath } from "../path.ts";
+import { rateOfRoute, type RequestRate } from "./rate_limit.ts";
 
 /** A request that goes to a backend. */
 export interface ProxyPlan {
@@ -28,9 +30,13 @@ export interface ProxyPlan {
   readonly requestChanges: CompiledChanges | undefined;
   /** Changes of the response's fields. */
   readonly responseChanges: CompiledChanges | undefined;
+  /** How it is sent again. */
+  readonly retries: RetryRules;
+  /** How many such requests are taken, if that is limited. */
+  readonly rate: RequestRate | undefined;
 }
 
-/** What is to be done. */
+/** What is to be done, and whether it is done for so many requests only. */
 export type Plan =
   | ProxyPlan
   | {
@@ -38,16 +44,24 @@ export type Plan =
     readonly route: string;
     readonly status: number;
     readonly location: string;
+    readonly rate: RequestRate | undefined;
   }
-  | { readonly type: "no_route" }
+  | { readonly type: "no_route"; readonly rate: RequestRate | undefined }
   /** The path has dot segments, so no route can be trusted to mean what the backend will serve. */
-  | { readonly type: "bad_path" };
+  | { readonly type: "bad_path"; readonly rate: RequestRate | undefined };
 
 /** The route of requests that no route claims, in the log and the metrics. */
 export const NO_ROUTE = "-";
 
-const REFUSED: Plan = { type: "no_route" };
-const BAD_PATH: Plan = { type: "bad_path" };
+/** How many requests are taken. */
+export interface Rates {
+  /** Of those whose route does not say. */
+  readonly rate: RequestRate | undefined;
+  /** Whether a peer is a proxy that says who the client is. */
+  readonly isTrusted: (address: string) => boolean;
+}
+
+const NO_RATES: Rates = { rate: undefined, isTrusted: () => false };
 
 /** What planning sees of a request. */
 export interface PlanView extends RequestView {
@@ -64,14 +78,28 @@ interface Prepared {
 /** Plans exchanges against one registry. */
 export class Planner {
   readonly #registry: Registry;
+  readonly #retries: RetryRules;
+  readonly #rates: Rates;
   readonly #spread: ProxyPlan;
+  readonly #refused: Plan;
+  readonly #badPath: Plan;
   readonly #prepared = new WeakMap<LiveRoute, Prepared>();
   /** To the backends whose services are not known; there is one such pool in a registry. */
   #unlisted: ProxyPlan | undefined;
 
-  /** Plans against `registry`. */
-  constructor(registry: Registry) {
+  /**
+   * Plans against `registry`.
+   *
+   * @param retries How requests are sent again whose route does not say.
+   * @param rates How many requests are taken; any number unless given, or their route says.
+   */
+  constructor(registry: Registry, retries: RetryRules, rates: Rates = NO_RATES) {
+    const { rate } = rates;
     this.#registry = registry;
+    this.#retries = retries;
+    this.#rates = rates;
+    this.#refused = { type: "no_route", rate };
+    this.#badPath = { type: "bad_path", rate };
     this.#spread = {
       type: "proxy",
       pool: registry.pool,
@@ -79,6 +107,8 @@ export class Planner {
       target: undefined,
       requestChanges: undefined,
       responseChanges: undefined,
+      retries,
+      rate,
     };
   }
 
@@ -91,7 +121,7 @@ export class Planner {
     const registry = this.#registry;
     if (registry.routeCount === 0 && !registry.discovered.active) return this.#spread;
     const path = normalizePath(view.path);
-    if (path === undefined) return BAD_PATH;
+    if (path === undefined) return this.#badPath;
     if (path !== view.path) view = new NormalizedView(view, path);
     const hit = registry.match(view);
     if (hit === undefined) return this.#planUnclaimed(view);
@@ -104,7 +134,8 @@ export class Planner {
         path: view.path,
         query: view.query,
       });
-      return { type: "redirect", route: live.id, status: redirect.status, location };
+      const { rate } = this.#prepare(live).plan;
+      return { type: "redirect", route: live.id, status: redirect.status, location, rate };
     }
     const { plan, rewrites } = this.#prepare(live);
     return rewrites ? { ...plan, target: rewriteTarget(hit, view) } : plan;
@@ -113,7 +144,7 @@ export class Planner {
   #planUnclaimed(view: PlanView): Plan {
     const registry = this.#registry;
     const found = registry.unclaimed(view);
-    if (found === undefined) return REFUSED;
+    if (found === undefined) return this.#refused;
     if (!(found instanceof Pool)) return this.#prepare(found).plan;
     if (found === registry.pool) return this.#spread;
     return this.#unlisted ??= { ...this.#spread, pool: found };
@@ -131,6 +162,8 @@ export class Planner {
           target: undefined,
           requestChanges: compileChanges(live.route.requestHeaders),
           responseChanges: compileChanges(live.route.responseHeaders),
+          retries: adaptRules(this.#retries, live.route.retry, live.route.hedge),
+          rate: rateOfRoute(live, this.#rates.isTrusted) ?? this.#rates.rate,
         },
         rewrites: live.route.rewrite !== undefined,
       };
