@@ -21,7 +21,7 @@ Deno.test("the README tells every error code with its status and sentence", asyn
 });
 
 Deno.test("every long option that the README names exists", async () => {
-  const commands = ["http-l7", "http-l4", "grpc-l7", "mux", "tcp-l4", "demo", "list"];
+  const commands = ["http-l7", "http-l4", "grpc-l7", "mux", "tcp-l4", "demo", "list", "add"];
   const options = new Set<string>([
     "target",
     "portable",
@@ -29,6 +29,8 @@ Deno.test("every long option that the README names exists", async () => {
     "rounds",
     "seconds",
     "markdown",
+    // curl's
+    "http2-prior-knowledge",
   ]);
   for (const command of commands) {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
