@@ -49,6 +49,9 @@ export {
 } from "./lib/common/address.ts";
 export type { PeerAddress } from "./lib/common/duplex.ts";
 export { SocketError } from "./lib/common/linux_sockets.ts";
+export type { DnsOptions } from "./lib/backend/discovery/dns.ts";
+export type { HealthCheck, HealthCheckOptions } from "./lib/backend/health/check.ts";
+export type { OutlierOptions } from "./lib/backend/health/outlier_detection.ts";
 export type { AdaptiveLimitOptions } from "./lib/backend/adaptive_limit.ts";
 export type { RetryOptions } from "./lib/backend/recovery.ts";
 export type { RetryBudgetOptions } from "./lib/backend/retry_budget.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { LiveBackend } from "../backend/backend.ts";
-import { type Connect } from "../backend/connector.ts";
+import type { Connect } from "../backend/connector.ts";
 import { DnsFollower } from "../backend/discovery/dns.ts";
 import { type DnsName, type Resolve, resolveBySystem } from "../backend/discovery/resolver.ts";
 import { ActiveChecks } from "../backend/health/active_checks.ts";

@@ -580,7 +580,7 @@ Deno.test({
           }
           faulty = listen();
         }
-      }, { options: { outlierDetection: false } });
+      }, { options: { outlierDetection: false, retries: { budget: { share: 1 } } } });
       await faulty[Symbol.asyncDispose]();
       assert(counts.served > TIMES / 2, JSON.stringify(counts));
       assert(counts.lost < counts.underway / 2, JSON.stringify(counts));
