@@ -34,9 +34,11 @@ ${MODES.map((mode) => `                       ${mode.padEnd(8)} ${MODE_HELP[mode
   --json FILE        also write the report as JSON
   --help             show this text
 
-${BACKENDS} backends, http-l7 and grpc-l7 with their defaults. The load comes from h2load and ghz where they are
-installed. The exit code is 1 when a request failed that may be retried, when any failed while only the
-configuration or the process of the balancer changed, or when there were more than ${MAX_ATTEMPTS_RATIO} attempts a request.`;
+${BACKENDS} backends, http-l7 and grpc-l7 with their defaults. The load comes from h2load and ghz where they are on the
+PATH or in .cache/bin, else from clients of this project:
+  GOBIN=$PWD/.cache/bin go install github.com/bojand/ghz/cmd/ghz@v0.93.0
+The exit code is 1 when a request failed that may be retried, when any failed while only the configuration or
+the process of a balancer changed, or when there were more than ${MAX_ATTEMPTS_RATIO} attempts a request.`;
 
 /** Reads a number of minutes or seconds. */
 function parseTime(option: string, value: unknown, max: number): number {

@@ -161,6 +161,8 @@ export class Pool implements Membership {
   pick(skip?: (member: Member) => boolean, key?: number): LiveBackend | undefined {
     const picked = this.#strategy.next(this.#admission === undefined ? skip : orFull(skip), key);
     if (picked !== undefined || skip === undefined) return picked?.backend;
+    // For one that is fit and has too much to do, it is better to wait.
+    if (this.serves(skip)) return undefined;
     return this.#lastResort(skip)?.backend;
   }
 

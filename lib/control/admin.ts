@@ -385,6 +385,19 @@ function describeGauges(management: Management): GaugeFamily[] {
         value: health.ejections,
       })),
     },
+    {
+      name: "lb_backend_request_limit",
+      help: "Requests, or connections at layer 4, that a backend may have now.",
+      samples: management.requestLimits().map(({ id, limit }) => ({
+        labels: { backend: id },
+        value: limit,
+      })),
+    },
+    {
+      name: "lb_requests_waiting",
+      help: "Requests that wait because all backends that may have them are at their limit.",
+      samples: [{ value: management.waiting }],
+    },
     { name: "lb_routes", help: "Routes.", samples: [{ value: management.routeCount }] },
     ...describeReflection(management, backends),
   ];

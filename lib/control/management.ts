@@ -390,6 +390,20 @@ export class Management {
     );
   }
 
+  /** How many requests each backend may have in flight now, where that is limited. */
+  requestLimits(): { readonly id: string; readonly limit: number }[] {
+    return this.#registries.all.flatMap(({ backends }) =>
+      Array.from(backends).flatMap(({ id, limit, now }) =>
+        limit === undefined ? [] : { id, limit: limit.limit(now) }
+      )
+    );
+  }
+
+  /** How many requests wait because all backends that may have them are at that limit. */
+  get waiting(): number {
+    return this.#registries.all.reduce((sum, { waiting }) => sum + waiting, 0);
+  }
+
   /**
    * A backend as it is now.
    *

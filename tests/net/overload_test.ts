@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertLessOrEqual, assertMatch } from "@std/assert";
 import { Socket } from "node:net";
 import { GrpcL7, type LoadBalancer, RouteBuilder } from "../../mod.ts";
 import { BalancerProcess } from "../support/balancer_process.ts";
@@ -330,4 +330,7 @@ Deno.test("the program has an option for each limit, and says in its metrics wha
     new RegExp(`^lb_refusals_total\\{[^}]*reason="${reason}"[^}]*\\} (\\d+)`, "m")
       .exec(metrics)?.[1];
   assertEquals([count("rate_limited"), count("too_many_from_client")], ["1", "1"]);
+  // The adaptive limit begins by measuring.
+  assertMatch(metrics, /^lb_backend_request_limit\{backend="b-[0-9a-f]+"\} 4$/m);
+  assertMatch(metrics, /^lb_requests_waiting 0$/m);
 });

@@ -1,5 +1,6 @@
 /** Calls that last: nobody ends them because of the time that passes. */
 import { assertEquals } from "@std/assert";
+import { H2Code } from "../../lib/http/h2/errors.ts";
 import { GrpcL7Scene } from "../support/grpc_l7.ts";
 import { echo, type Exchange } from "../support/h2_peer.ts";
 import { settle } from "../support/fake_clock.ts";
@@ -79,13 +80,13 @@ Deno.test("a client whose answer is complete may go on with its request, which n
   assertEquals((await scene.end(scene.client.call("/y"))).value("grpc-status"), "0");
 });
 
-Deno.test("a field block that does not go on ends with the idle connection", async () => {
+Deno.test("a field block that does not go on ends its connection", async () => {
   const peer = await RawPeer.open();
   // HEADERS without END_HEADERS: no stream has begun.
   await peer.send(frame(1, 0, 1, headers(1).subarray(9)));
   assertEquals(peer.calls, []);
-  // The idle connection drains, the PING of that has its time, and so has the client to close its side.
+  // It has its time, and so has the client to read why and to close its side.
   for (let hour = 0; hour < 6; hour++) await peer.time.advance(HOUR);
-  assertEquals([peer.goawayCode, peer.finished], [0, true]);
+  assertEquals([peer.goawayCode, peer.finished], [H2Code.EnhanceYourCalm, true]);
   await peer.close();
 });

@@ -312,3 +312,17 @@ Deno.test("limits out of range are refused before there is a backend", () => {
   }
   assertThrows(() => new Scene({ adaptive: { min: 0 } }, []), TypeError, "adaptive limit min 0");
 });
+
+Deno.test("a retry waits for a backend that is fit and full, and takes an ejected one only when none is", async () => {
+  const scene = new Scene({ maxRequests: 1 }, [A, B, "http://c:80"]);
+  const [a, b, c] = [A, B, "http://c:80"].map((addr) => scene.backend(addr));
+  c!.health.eject("too many failures", 10_000);
+  const leases = [a!.acquire(), b!.acquire()];
+  const failed = ({ backend }: { backend: LiveBackend }) => backend === a;
+  assertEquals(scene.pool.pick(failed), undefined);
+  const waiting = scene.pool.wait(failed)!;
+  leases[1]!.release();
+  assertEquals((await waiting.lease).backend, b);
+  const both = ({ backend }: { backend: LiveBackend }) => backend === a || backend === b;
+  assertEquals(scene.pool.pick(both), c);
+});

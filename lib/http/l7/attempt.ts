@@ -62,6 +62,8 @@ export class Attempt implements TransferWatcher {
   #expired: ErrorCode | undefined;
   /** Whether the attempt has ended. */
   #over = false;
+  /** Where what was kept of the upload ended then; -1 when not all of it was kept. */
+  #keptEnd = -1;
 
   /** An attempt on the backend of a lease; {@linkcode run} makes it. */
   constructor(parts: AttemptParts, lease: Lease, stats: UpstreamStats) {
@@ -75,7 +77,7 @@ export class Attempt implements TransferWatcher {
   get replayEnd(): number {
     if (this.#overwritten || !this.uploaded) return -1;
     if (this.#uploading === undefined) return this.#firstEnd;
-    return this.#parts.transfer.kept?.at ?? -1;
+    return this.#over ? this.#keptEnd : this.#parts.transfer.kept?.at ?? -1;
   }
 
   /** How long an answer has been waited for, in milliseconds. */
@@ -156,6 +158,9 @@ export class Attempt implements TransferWatcher {
     } finally {
       this.#over = true;
       this.#upstream = undefined;
+      // What is left of an upload may still move, when the buffer is another's.
+      if (transfer.kept !== undefined) this.#keptEnd = transfer.kept.at;
+      transfer.kept = undefined;
       stats.active--;
       stats.bytesReceived += reader.bytesRead - read;
       stats.bytesSent += transfer.bytes - moved;

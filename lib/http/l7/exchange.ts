@@ -517,8 +517,10 @@ export class Exchange implements Judge {
       error: describeError(known),
     };
     if (known.side === "internal") log.error("an exchange failed", fields);
-    else if (known.side === "upstream") log.warning("an exchange failed", fields);
-    else log.debug("an exchange failed", fields);
+    // Who has too much to do must not write a line about each request beside it; they are counted.
+    else if (known.side === "upstream" && known.code !== "overloaded") {
+      log.warning("an exchange failed", fields);
+    } else log.debug("an exchange failed", fields);
     context.metrics.refused(this.#error);
     if (this.#tally.gone || this.#tally.responded) {
       // The client must not take what it has for the whole: the connection ends without an end.
