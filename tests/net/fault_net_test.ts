@@ -35,7 +35,7 @@ Deno.test({
     assertEquals(await get(url), "served");
     assertMatch(await get(`http://${admin}/metrics`), /^lb_internal_errors_total 0$/m);
 
-    program.signal("SIGUSR2");
+    program.signal("SIGWINCH");
     await program.find(/nobody waits/);
     await program.find(/nobody catches/);
     assertEquals(await get(url), "served", "the listener serves on");
