@@ -35,7 +35,7 @@ export type Mode = typeof MODES[number];
 /** What each of them means, for people. */
 export const MODE_HELP: Readonly<Record<Mode, string>> = {
   kill: "one backend after the other is killed with SIGKILL and brought back",
-  total: "all backends are killed at once, in the middle of the time, and stay away",
+  total: "all backends are killed at once and are away for half of the time",
   restart: "the balancers hand over to new processes (SIGUSR2)",
   churn: "a backend and routes come and go through POST /lb/add and lb.LoadBalancer",
   none: "nothing",

@@ -29,6 +29,7 @@ Deno.test("every long option that the README names exists", async () => {
     "rounds",
     "seconds",
     "markdown",
+    "mode",
     // curl's
     "http2-prior-knowledge",
   ]);
