@@ -7,73 +7,26 @@
  * @module
  */
 import { type Address, formatAddress, parseAddress, type Scheme } from "../common/address.ts";
-import type { Clock } from "../common/clock.ts";
 import { stableId } from "../common/stable_id.ts";
 import type { RequestView } from "../http/message.ts";
 import { routeKey } from "../route/key.ts";
 import type { Route } from "../route/route.ts";
 import { type RouteHit, RouteTable } from "../route/table.ts";
 import { validateRoute } from "../route/validate.ts";
-import type { StrategyName } from "../strategy/registry.ts";
 import { Admission } from "./admission.ts";
 import { type Backend, LiveBackend } from "./backend.ts";
-import type { Connect } from "./connector.ts";
 import { DiscoveredRoutes } from "./discovered_routes.ts";
 import { H1Pool } from "./h1_pool.ts";
-import { H2Pool, type H2PoolOptions } from "./h2_pool.ts";
-import { limitsRequests, RequestLimit, type RequestLimitOptions } from "./limits.ts";
+import { H2Pool } from "./h2_pool.ts";
+import { limitsRequests, RequestLimit } from "./limits.ts";
 import type { LiveRoute } from "./live_route.ts";
 import { Pool, type PoolRules } from "./pool.ts";
-
-/** The most that a weight may be; nginx and the Gateway API have the same order of magnitude. */
-export const MAX_WEIGHT = 65535;
+import type { Added, RegistryOptions, RegistryWatcher } from "./registry_options.ts";
+import { checkWeight } from "./weight.ts";
 
 export type { LiveRoute } from "./live_route.ts";
-
-/** How a registry is made. */
-export interface RegistryOptions {
-  /** How backends are picked. */
-  readonly strategy: StrategyName;
-  /** The protocol of addresses that name none. */
-  readonly scheme: Scheme;
-  /** The part of the members of a pool below which their health counts no more. */
-  readonly panicThreshold?: number;
-  /** How long a backend that comes back takes to its whole share, in milliseconds. Default 0: at once. */
-  readonly slowStart?: number;
-  /** Spread requests that match no route over the default pool even when there are routes. */
-  readonly fallback: boolean;
-  /**
-   * Whether services are discovered: `always` those of all backends of the default pool but for those that are
-   * not to be, `asked` those of backends that are to be, and no others; `never` unless given.
-   */
-  readonly discovery?: "always" | "asked" | "never";
-  /** Limits and times of the connections to each backend. */
-  readonly connections: H2PoolOptions;
-  /** Limits of the requests of each backend; none unless given. */
-  readonly requests?: RequestLimitOptions;
-  /** Watches those times. */
-  readonly clock: Clock;
-  /** Opens connections. */
-  readonly connect: Connect;
-}
-
-/** Told of what comes, and of what is gone for good, so that series and caches can be dropped. */
-export interface RegistryWatcher {
-  /** A backend is there. */
-  onBackendAdded?(backend: LiveBackend): void;
-  /** A backend was removed. */
-  onBackendRemoved(id: string, backend: LiveBackend): void;
-  /** A route was removed. */
-  onRouteRemoved(id: string): void;
-}
-
-/** What adding answers. */
-export interface Added<T> {
-  /** What is there now. */
-  readonly value: T;
-  /** `false` when the same thing was there already. */
-  readonly created: boolean;
-}
+export type { Added, RegistryOptions, RegistryWatcher } from "./registry_options.ts";
+export { MAX_WEIGHT } from "./weight.ts";
 
 /** Backends, the default pool and routes. */
 export class Registry {
@@ -462,11 +415,4 @@ export class Registry {
     if (this.#routes.size === 0) this.#syncAll();
     return true;
   }
-}
-
-function checkWeight(weight: number): number {
-  if (!Number.isInteger(weight) || weight < 0 || weight > MAX_WEIGHT) {
-    throw new TypeError(`weight ${weight}: an integer from 0 to ${MAX_WEIGHT} is accepted`);
-  }
-  return weight;
 }

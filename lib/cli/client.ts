@@ -7,7 +7,8 @@
 import { describeError } from "../common/errors.ts";
 import { CommandError } from "./command.ts";
 import { flag, inSection, one, type Values } from "./options.ts";
-import { readToken, TOKEN_VARIABLE } from "./server_options.ts";
+import { TOKEN_VARIABLE } from "./server_options.ts";
+import { readToken } from "./server_values.ts";
 import { parseDuration } from "./values.ts";
 
 const DEFAULT_SERVER = "http://localhost:8080";

@@ -14,7 +14,8 @@ import { CommandError } from "./command.ts";
 import type { Endpoint, HandedOver } from "./endpoints.ts";
 import type { HandoverParts } from "./handover.ts";
 import { HANDOVER_FORMAT, type HandoverState } from "./handover_channel.ts";
-import { type ServerValues, toShutdown } from "./server_options.ts";
+import type { ServerValues } from "./server_options.ts";
+import { toShutdown } from "./server_values.ts";
 
 /** What serving needs of a balancer. */
 export interface ServedBalancer extends AdminSubject {

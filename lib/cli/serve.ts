@@ -17,12 +17,8 @@ import { UsageError } from "./options.ts";
 import { removePidFile, writePidFile } from "./pid_file.ts";
 import { Predecessor } from "./predecessor.ts";
 import { Running, type ServedBalancer } from "./running.ts";
-import {
-  type ServerValues,
-  toLoadBalancerOptions,
-  toShutdown,
-  toWanted,
-} from "./server_options.ts";
+import type { ServerValues } from "./server_options.ts";
+import { toLoadBalancerOptions, toShutdown, toWanted } from "./server_values.ts";
 import { notifyManager } from "./service_manager.ts";
 import { EndSignals } from "./signals.ts";
 import { Succession } from "./succession.ts";

@@ -1,10 +1,9 @@
 /**
- * The options that the balancers have in common, and the library's options that they mean.
+ * The options that the balancers have in common.
  *
  * @module
  */
 
-import { parseTokenFile } from "../control/access.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "../http/l7/context.ts";
 import { MIN_UPSTREAM_KEEPALIVE } from "../load_balancer/h2_options.ts";
@@ -14,27 +13,12 @@ import {
   DEFAULT_MAX_ATTEMPTS,
   DEFAULT_POOL,
   DEFAULT_SHUTDOWN,
-  type Keepalive,
-  type Limits,
-  type LoadBalancerOptions,
-  type ManagementOptions,
-  type Timeouts,
 } from "../load_balancer/options.ts";
-import { type RetryValues, toRetryOptions } from "./retry_options.ts";
+import type { RetryValues } from "./retry_options.ts";
 import { strategies, type StrategyName } from "../strategy/registry.ts";
-import { healthOptions, toHealthOptions } from "./health_options.ts";
-import type { Wanted } from "./endpoints.ts";
-import {
-  flag,
-  inSection,
-  many,
-  negatedFlag,
-  one,
-  oneOf,
-  UsageError,
-  type Values,
-} from "./options.ts";
-import { clientLimits, type OverloadValues, toOverloadLimits } from "./overload_options.ts";
+import { healthOptions } from "./health_options.ts";
+import { flag, inSection, many, negatedFlag, one, oneOf, type Values } from "./options.ts";
+import { clientLimits, type OverloadValues } from "./overload_options.ts";
 import {
   checkListen,
   checkNetwork,
@@ -49,8 +33,10 @@ import {
 /** Where balancers listen unless told otherwise. */
 export const DEFAULT_LISTEN = ":8080";
 
-const DEFAULT_DRAIN_DELAY = 0;
-const DEFAULT_DRAIN_IDLE = 1_000;
+/** How long a balancer serves on once it was told to end, in milliseconds. */
+export const DEFAULT_DRAIN_DELAY = 0;
+/** How long it then leaves client connections without a request open, in milliseconds. */
+export const DEFAULT_DRAIN_IDLE = 1_000;
 
 /** The variable with the token of the management API. */
 export const TOKEN_VARIABLE = "LB_ADMIN_TOKEN";
@@ -339,129 +325,3 @@ const everyOption = {
 
 /** The values of all of these options; a command has some of them. */
 export type ServerValues = Partial<Values<typeof everyOption>> & OverloadValues & RetryValues;
-
-/**
- * What the options mean to the library, but for the access log.
- *
- * @throws {UsageError} when a file that an option names cannot be read or is not what it should be.
- */
-export function toLoadBalancerOptions(values: ServerValues): LoadBalancerOptions {
-  return defined<LoadBalancerOptions>({
-    backends: values.backend,
-    strategy: values.strategy,
-    caCerts: values["ca-file"]?.map(readCertificates),
-    timeouts: toTimeouts(values),
-    keepalive: toKeepalive(values),
-    ...toHealthOptions(values),
-    ...toRetryOptions(values),
-    limits: toLimits(values),
-    management: toManagement(values),
-  });
-}
-
-/** Where the program is to listen. */
-export function toWanted({ listen = [], admin }: ServerValues): Wanted {
-  return { listen, admin, fallback: DEFAULT_LISTEN };
-}
-
-/** How the balancer is to end when nobody takes its place. */
-export function toShutdown(
-  values: ServerValues,
-): { readonly delay: number; readonly idle: number } {
-  return {
-    delay: values["drain-delay"] ?? DEFAULT_DRAIN_DELAY,
-    idle: values["drain-idle-timeout"] ?? DEFAULT_DRAIN_IDLE,
-  };
-}
-
-function toTimeouts(values: ServerValues): Timeouts {
-  return defined<Timeouts>({
-    connect: values["connect-timeout"],
-    requestHead: values["request-head-timeout"],
-    idle: values["idle-timeout"],
-    bodyStall: values["body-stall-timeout"],
-    response: values["response-timeout"],
-    expectContinue: values["expect-continue-timeout"],
-    tunnelIdle: values["tunnel-idle-timeout"],
-    halfClosed: values["half-closed-timeout"],
-    upstreamIdle: values["upstream-idle-timeout"],
-    poolWait: values["pool-wait-timeout"],
-    maxConnectionAge: values["max-connection-age"],
-    maxConnectionAgeGrace: values["max-connection-age-grace"],
-    shutdown: values["drain-timeout"],
-  });
-}
-
-function toKeepalive(values: ServerValues): Keepalive {
-  return defined<Keepalive>({
-    time: values["keepalive-time"],
-    upstreamTime: values["upstream-keepalive-time"],
-    timeout: values["keepalive-timeout"],
-    withoutCalls: values["keepalive-without-calls"],
-    minPingInterval: values["min-ping-interval"],
-  });
-}
-
-function toLimits(values: ServerValues): Limits {
-  return defined<Limits>({
-    maxConnections: values["max-connections"],
-    maxUpstreamConnections: values["max-upstream-connections"],
-    maxWaiting: values["max-waiting"],
-    maxAttempts: values["max-attempts"],
-    maxRequestLine: values["max-request-line-size"],
-    maxFieldLine: values["max-field-size"],
-    maxHead: values["max-head-size"],
-    maxFields: values["max-fields"],
-    ...toOverloadLimits(values),
-  });
-}
-
-function toManagement(values: ServerValues): ManagementOptions {
-  return defined<ManagementOptions>({
-    onListeners: values.management,
-    allow: values["admin-allow"],
-    token: readToken(values["admin-token-file"]),
-    defaultPort: values["default-port"],
-  });
-}
-
-/**
- * The token in the file, or else in the variable of the environment; an empty variable counts as none.
- *
- * @throws {UsageError} when the file cannot be read, or the token is not acceptable.
- */
-export function readToken(file: string | undefined): string | undefined {
-  const variable = Deno.env.get(TOKEN_VARIABLE);
-  if (file === undefined && !variable) return undefined;
-  const source = file === undefined ? TOKEN_VARIABLE : `--admin-token-file ${file}`;
-  const text = file === undefined ? variable! : readFile("admin-token-file", file);
-  try {
-    return parseTokenFile(text);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new UsageError(`${source}: ${error.message}`);
-  }
-}
-
-function readCertificates(file: string): string {
-  const text = readFile("ca-file", file);
-  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
-    throw new UsageError(`--ca-file ${file} has no certificate; accepted is PEM`);
-  }
-  return text;
-}
-
-function readFile(option: string, file: string): string {
-  try {
-    return Deno.readTextFileSync(file);
-  } catch (error) {
-    throw new UsageError(
-      `--${option} ${file} cannot be read: ${error instanceof Error ? error.message : error}`,
-    );
-  }
-}
-
-/** The object without what is not there. */
-function defined<T extends object>(object: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
-}

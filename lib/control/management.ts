@@ -6,30 +6,28 @@
  */
 
 import type { LiveBackend } from "../backend/backend.ts";
-import type { Pool } from "../backend/pool.ts";
-import { type LiveRoute, MAX_WEIGHT, Registry } from "../backend/registry.ts";
-import { formatAddress, formatHostPort, parseAddress } from "../common/address.ts";
+import { Registry } from "../backend/registry.ts";
 import { getLogger } from "../observe/logger.ts";
-import type { Route, RouteMatch, RouteTarget } from "../route/route.ts";
-import { formatRule } from "../route/rule_text.ts";
-import { validateRoute } from "../route/validate.ts";
+import { type Addition, Additions } from "./additions.ts";
 import { parseConditions } from "./conditions.ts";
+import { describeBackend, describeRoute } from "./descriptions.ts";
 import { HeldBackends } from "./held_backends.ts";
-import { checkField, ManagementError } from "./management_error.ts";
-import type {
-  AddL4Request,
-  AddL7Request,
-  AddResult,
-  BackendInfo,
-  Caller,
-  HealthInfo,
-  ReflectionInfo,
-  RouteInfo,
-  TargetInfo,
+import { ManagementError } from "./management_error.ts";
+import {
+  type AddL4Request,
+  type AddL7Request,
+  type AddResult,
+  type BackendInfo,
+  type Caller,
+  type HealthInfo,
+  nameOf,
+  type ReflectionInfo,
+  type RouteInfo,
 } from "./model.ts";
 import type { Protocol } from "./protocol.ts";
-import { findAddress, Registries } from "./registries.ts";
+import { Registries } from "./registries.ts";
 import { applyChanges, ChangeJournal, type RunTimeChanges } from "./run_time_changes.ts";
+import { checkAddress, checkWeight, ownAddress } from "./value_checks.ts";
 
 export type { Conditions, ValuesByName } from "./conditions.ts";
 export { ManagementError, type ManagementErrorCode } from "./management_error.ts";
@@ -61,16 +59,14 @@ export interface ManagementSettings {
   readonly held?: HeldBackends;
 }
 
-/** What a backend is added with. */
-type Settings = Pick<AddL7Request, "weight" | "discover_services">;
-
 const log = getLogger("management");
 
 /** Changes and lists the backends and routes of one balancer. */
 export class Management {
   readonly #registries: Registries;
-  readonly #defaultPort: number;
+  readonly #additions: Additions;
   readonly #journal: ChangeJournal;
+  readonly #defaultPort: number;
   readonly #held: HeldBackends;
   /** What is known of the backends by their reflection, at a balancer that asks for it. */
   readonly reflection: ReflectionInfo | undefined;
@@ -83,8 +79,9 @@ export class Management {
   constructor(registries: Registry | readonly Registry[], settings: ManagementSettings) {
     const all = registries instanceof Registry ? [registries] : registries;
     this.#registries = new Registries(all, settings.prefers);
-    this.#defaultPort = settings.defaultPort;
     this.#journal = settings.journal ?? new ChangeJournal();
+    this.#additions = new Additions(this.#registries, this.#journal);
+    this.#defaultPort = settings.defaultPort;
     this.#held = settings.held ?? new HeldBackends();
     this.reflection = settings.reflection;
     this.health = settings.health;
@@ -120,28 +117,14 @@ export class Management {
       );
     }
     checkWeight(weight);
-    return addr === undefined
-      ? this.#addToPool("addr", this.#addressOf(caller, port), request, caller)
-      : this.#addToPool("addr", checkAddress("addr", addr), request, caller);
-  }
-
-  #addressOf(caller: Caller | undefined, port = this.#defaultPort): string {
-    if (!Number.isInteger(port) || port < 1 || port > 65535) {
-      throw new ManagementError(
-        "invalid_argument",
-        `${port} is no port; accepted is an integer from 1 to 65535`,
-        "port",
-      );
-    }
-    const hostname = caller?.hostname;
-    if (hostname === undefined || hostname === "unix") {
-      throw new ManagementError(
-        "invalid_argument",
-        "it is missing, and the caller has no IP address to register; accepted is host:port",
-        "addr",
-      );
-    }
-    return checkAddress("addr", formatHostPort(hostname, port));
+    return this.#additions.toPool({
+      field: "addr",
+      addr: addr === undefined
+        ? ownAddress(caller, port ?? this.#defaultPort)
+        : checkAddress("addr", addr),
+      settings: request,
+      caller,
+    });
   }
 
   /**
@@ -156,75 +139,10 @@ export class Management {
     checkWeight(weight);
     const addr = checkAddress("backend_addr", backend_addr);
     const match = parseConditions(conditions);
+    const addition: Addition = { field: "backend_addr", addr, settings: request, caller };
     return match === undefined
-      ? this.#addToPool("backend_addr", addr, request, caller)
-      : this.#addToRoute(match, addr, request, caller);
-  }
-
-  #place(field: string, addr: string, match: RouteMatch = {}): Registry {
-    return checkField(
-      field,
-      () => this.#registries.place({ match, targets: [{ addr, weight: 1 }] }),
-    );
-  }
-
-  #addToPool(
-    field: string,
-    addr: string,
-    { weight, discover_services }: Settings,
-    caller: Caller | undefined,
-  ): AddResult {
-    const registry = this.#place(field, addr);
-    checkDiscovery(registry, discover_services);
-    const { value, created } = registry.addBackend({
-      addr,
-      ...(weight === undefined ? {} : { weight }),
-      ...(discover_services === undefined ? {} : { discoverServices: discover_services }),
-    });
-    this.#journal.touchBackend(registry, value, created && value.pools.size === 1);
-    this.#logAdded(value, registry.pool, created, caller);
-    return { id: value.id, addr: value.addr, created };
-  }
-
-  #addToRoute(
-    match: RouteMatch,
-    addr: string,
-    { weight, discover_services }: Settings,
-    caller: Caller | undefined,
-  ): AddResult {
-    const registry = this.#place("backend_addr", addr, match);
-    checkDiscovery(registry, discover_services);
-    const make = (weight: number) =>
-      checkField(undefined, () => validateRoute({ match, targets: [{ addr, weight }] }));
-    const known = registry.route(registry.routeId(make(1)));
-    const target = findAddress(registry, addr);
-    // Backends that register again and again must not undo the weight that somebody has set.
-    const current = target && known?.pool.get(target)?.configured;
-    const wanted = weight ?? current ?? 1;
-    // A rule must lead somewhere, so a weight of 0 cannot be part of it; the target can have it.
-    const { value, created } = registry.addRoute(make(wanted || 1), true);
-    const backend = findAddress(registry, addr)!;
-    if (wanted === 0) value.pool.set(backend, 0);
-    if (discover_services !== undefined) registry.setDiscovery(backend, discover_services);
-    this.#journal.touchRoute(registry, value, known === undefined);
-    this.#journal.touchBackend(registry, backend, target === undefined);
-    this.#logAdded(backend, value.pool, created, caller);
-    return { id: backend.id, addr: backend.addr, created, route_id: value.id };
-  }
-
-  #logAdded(
-    backend: LiveBackend,
-    pool: Pool,
-    created: boolean,
-    caller: Caller | undefined,
-  ): void {
-    log.info(created ? "a backend was added" : "a backend was added again", {
-      id: backend.id,
-      addr: backend.addr,
-      pool: pool.name,
-      weight: pool.get(backend)?.configured,
-      by: nameOf(caller),
-    });
+      ? this.#additions.toPool(addition)
+      : this.#additions.toRoute(match, addition);
   }
 
   /**
@@ -237,7 +155,7 @@ export class Management {
    */
   removeBackend(id: string, caller?: Caller): BackendInfo {
     const backend = this.#backend(id);
-    const info = this.#describeBackend(backend);
+    const info = this.#describe(backend);
     const registry = this.#registries.of(backend);
     this.#journal.touchBackend(registry, backend);
     registry.removeBackend(backend);
@@ -298,7 +216,7 @@ export class Management {
       in_flight: backend.inFlight,
       by: nameOf(caller),
     });
-    return this.#describeBackend(backend);
+    return this.#describe(backend);
   }
 
   /**
@@ -320,7 +238,7 @@ export class Management {
       weight,
       by: nameOf(caller),
     });
-    return this.#describeBackend(backend);
+    return this.#describe(backend);
   }
 
   /** How many changes the calls have made. */
@@ -385,8 +303,8 @@ export class Management {
 
   /** All backends as they are now. */
   listBackends(): BackendInfo[] {
-    return this.#registries.all.flatMap(({ backends }) =>
-      Array.from(backends, (backend) => this.#describeBackend(backend))
+    return this.#registries.all.flatMap((registry) =>
+      Array.from(registry.backends, (backend) => describeBackend(registry, backend))
     );
   }
 
@@ -411,40 +329,11 @@ export class Management {
    * @throws {ManagementError} `not_found`
    */
   describeBackend(id: string): BackendInfo {
-    return this.#describeBackend(this.#backend(id));
+    return this.#describe(this.#backend(id));
   }
 
-  #describeBackend(backend: LiveBackend): BackendInfo {
-    const registry = this.#registries.of(backend);
-    const member = registry.pool.get(backend);
-    const services = registry.servicesOf(backend);
-    const { health } = backend;
-    return {
-      id: backend.id,
-      addr: backend.addr,
-      state: backend.state,
-      weight: member?.configured ?? null,
-      in_flight: backend.inFlight,
-      pool: member !== undefined,
-      routes: registry.routesOf(backend),
-      connections: {
-        idle: backend.http.idle + backend.h2.idle,
-        active: backend.http.active + backend.h2.active,
-      },
-      health: {
-        state: health.state.type,
-        ...(health.state.type === "healthy" ? {} : { reason: health.state.reason }),
-        ejections: health.ejections,
-      },
-      ...(registry.isDiscovered(backend)
-        ? {
-          discovery: {
-            state: services === undefined ? "pending" : "known",
-            services: services?.size ?? 0,
-          },
-        }
-        : {}),
-    };
+  #describe(backend: LiveBackend): BackendInfo {
+    return describeBackend(this.#registries.of(backend), backend);
   }
 
   /** All routes as they are now, in the order in which they were added; those that were discovered come last. */
@@ -464,52 +353,4 @@ export class Management {
     if (found !== undefined) return describeRoute(found.route);
     throw new ManagementError("not_found", `no route has the id ${JSON.stringify(id)}`);
   }
-}
-
-function describeRoute(live: LiveRoute): RouteInfo {
-  const targets = Array.from(live.pool.members, ({ backend, configured: weight }): TargetInfo => ({
-    id: backend.id,
-    addr: backend.addr,
-    weight,
-    state: backend.state,
-  }));
-  const current: readonly RouteTarget[] = targets.map(({ addr, weight }) => ({ addr, weight }));
-  const route: Route = { ...live.route, targets: current };
-  return {
-    id: live.id,
-    rule: formatRule(route),
-    match: route.match,
-    targets,
-    registered: live.registered,
-    origin: live.discovered ? "discovered" : live.registered ? "registered" : "written",
-  };
-}
-
-function checkAddress(field: string, addr: string): string {
-  return checkField(field, () => formatAddress(parseAddress(addr)));
-}
-
-function checkWeight(weight: number | undefined): void {
-  if (weight === undefined) return;
-  if (!Number.isInteger(weight) || weight < 0 || weight > MAX_WEIGHT) {
-    throw new ManagementError(
-      "invalid_argument",
-      `${weight} is no weight; accepted is an integer from 0 to ${MAX_WEIGHT}`,
-      "weight",
-    );
-  }
-}
-
-function checkDiscovery({ discovers }: Registry, wanted: boolean | undefined): void {
-  if (wanted !== true || discovers) return;
-  throw new ManagementError(
-    "failed_precondition",
-    "true is not possible here: which service is called is seen by a gRPC balancer at layer 7 only",
-    "discover_services",
-  );
-}
-
-/** How the log calls whoever made a change. */
-function nameOf(caller: Caller | undefined): string {
-  return caller?.hostname ?? "this process";
 }

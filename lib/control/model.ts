@@ -14,6 +14,11 @@ export interface Caller {
   readonly hostname: string;
 }
 
+/** How the log calls whoever made a change. */
+export function nameOf(caller: Caller | undefined): string {
+  return caller?.hostname ?? "this process";
+}
+
 /** A backend for the default pool of a balancer at layer 4. */
 export interface AddL4Request {
   /** Its address; without it the caller registers itself. */

@@ -15,7 +15,7 @@ import { Listener } from "../mux/listener.ts";
 import { removeStaleSocket } from "../mux/unix_socket.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Route } from "../route/route.ts";
-import type { Acceptor, Composition } from "./core.ts";
+import type { Acceptor, Composition } from "./composition.ts";
 import {
   DEFAULT_SHUTDOWN,
   type Server,

@@ -13,7 +13,8 @@ import type { Served } from "../mux/listener.ts";
 import { SniffedConnection } from "../mux/sniffed_connection.ts";
 import type { ListenerMetrics } from "../observe/metrics.ts";
 import { LoadBalancer, RoutingBalancer } from "./balancer.ts";
-import { type Acceptor, Core, keepCore, makeManagementScratch } from "./core.ts";
+import type { Acceptor } from "./composition.ts";
+import { Core, keepCore, makeManagementScratch } from "./core.ts";
 import { backendConnections } from "./h2_options.ts";
 import type { GrpcL7Options, HttpL7Options, LoadBalancerOptions } from "./options.ts";
 

@@ -20,7 +20,8 @@ import { Metrics } from "../observe/metrics.ts";
 import type { Route } from "../route/route.ts";
 import { RoutingBalancer } from "./balancer.ts";
 import { Control } from "./control.ts";
-import { type Composition, type Core, coreOf, makeScratch } from "./core.ts";
+import type { Composition } from "./composition.ts";
+import { type Core, coreOf, makeScratch } from "./core.ts";
 import { GrpcL7 } from "./grpc.ts";
 import { HttpL7 } from "./http.ts";
 import type {

@@ -15,179 +15,12 @@
  */
 
 import { quote } from "./pattern.ts";
-import { formatRateLimit, parseRateLimit, type RateLimitRule } from "./rate_limit.ts";
-import {
-  formatRetryConditions,
-  type HedgeRule,
-  parseAttempts,
-  parseRetryConditions,
-  parseTime,
-  type RetryCondition,
-  type RetryRule,
-} from "./retry.ts";
-import type {
-  FieldChanges,
-  PathMatch,
-  PathRewrite,
-  Redirect,
-  Route,
-  RouteTarget,
-  ValueMatch,
-} from "./route.ts";
+import { formatRateLimit } from "./rate_limit.ts";
+import { formatRetryConditions, type HedgeRule, type RetryRule } from "./retry.ts";
+import type { FieldChanges, Redirect, Route, RouteTarget, ValueMatch } from "./route.ts";
+import { Draft, type Key, KEYS } from "./rule_keys.ts";
+import { quoteWord, RuleReader } from "./rule_reader.ts";
 import { validateRoute } from "./validate.ts";
-
-const SPACE = /\s/;
-const REDIRECT = /^(\d{3}):(?:([a-z]+):)?(?:\/\/([^/]*))?(\/.*)?$/is;
-
-/** A route in the making. */
-class Draft {
-  readonly hosts: string[] = [];
-  readonly paths: PathMatch[] = [];
-  readonly httpMethods: string[] = [];
-  readonly headers: ValueMatch[] = [];
-  readonly params: ValueMatch[] = [];
-  readonly services: string[] = [];
-  readonly methods: string[] = [];
-  readonly fullMethods: string[] = [];
-  readonly grpcHeaders: ValueMatch[] = [];
-  readonly targets: RouteTarget[] = [];
-  readonly request = new DraftChanges();
-  readonly response = new DraftChanges();
-  rewrite: PathRewrite | undefined;
-  redirect: Redirect | undefined;
-  readonly retry: DraftRetry = {};
-  hedge: HedgeRule | undefined;
-  rateLimit: RateLimitRule | undefined;
-
-  setRewrite(rewrite: PathRewrite): void {
-    if (this.rewrite !== undefined) {
-      throw new TypeError("the path is already rewritten; one rewrite is accepted");
-    }
-    this.rewrite = rewrite;
-  }
-
-  setRedirect(text: string): void {
-    if (this.redirect !== undefined) {
-      throw new TypeError("there is a redirect already; one is accepted");
-    }
-    this.redirect = parseRedirect(text);
-  }
-
-  setRateLimit(text: string): void {
-    if (this.rateLimit !== undefined) {
-      throw new TypeError("there is a rate already; one is accepted");
-    }
-    this.rateLimit = parseRateLimit(text);
-  }
-}
-
-interface DraftRetry {
-  attempts?: number;
-  on?: readonly RetryCondition[];
-  perTryTimeout?: number;
-}
-
-class DraftChanges {
-  readonly remove: string[] = [];
-  readonly set: [name: string, value: string][] = [];
-  readonly add: [name: string, value: string][] = [];
-}
-
-/** How a key is written, and what it does. */
-type Key =
-  /** `key` */
-  | { readonly form: "flag"; apply(draft: Draft): void }
-  /** `key=text` */
-  | { readonly form: "text"; apply(draft: Draft, text: string): void }
-  /** `key=name:value` */
-  | { readonly form: "pair"; apply(draft: Draft, name: string, value: string): void }
-  /** `key=name:value`, or `key=name` for any value */
-  | { readonly form: "match"; apply(draft: Draft, match: ValueMatch): void }
-  /** `key~=name:regex`; the `~` is part of the key. */
-  | { readonly form: "regex"; apply(draft: Draft, match: ValueMatch): void };
-
-const KEYS: ReadonlyMap<string, Key> = new Map<string, Key>([
-  ["host", { form: "text", apply: (draft, text) => draft.hosts.push(text) }],
-  ["path", {
-    form: "text",
-    apply: (draft, value) => draft.paths.push({ type: "prefix", value }),
-  }],
-  ["path-exact", {
-    form: "text",
-    apply: (draft, value) => draft.paths.push({ type: "exact", value }),
-  }],
-  ["path-regex", {
-    form: "text",
-    apply: (draft, value) => draft.paths.push({ type: "regex", value }),
-  }],
-  ["http-method", { form: "text", apply: (draft, text) => draft.httpMethods.push(text) }],
-  ["header", { form: "match", apply: (draft, match) => draft.headers.push(match) }],
-  ["header~", { form: "regex", apply: (draft, match) => draft.headers.push(match) }],
-  ["param", { form: "match", apply: (draft, match) => draft.params.push(match) }],
-  ["param~", { form: "regex", apply: (draft, match) => draft.params.push(match) }],
-  ["service", { form: "text", apply: (draft, text) => draft.services.push(text) }],
-  ["method", { form: "text", apply: (draft, text) => draft.methods.push(text) }],
-  ["full-method", { form: "text", apply: (draft, text) => draft.fullMethods.push(text) }],
-  ["grpc-header", { form: "match", apply: (draft, match) => draft.grpcHeaders.push(match) }],
-  ["grpc-header~", { form: "regex", apply: (draft, match) => draft.grpcHeaders.push(match) }],
-  ["strip-prefix", {
-    form: "flag",
-    apply: (draft) => draft.setRewrite({ type: "prefix", value: "" }),
-  }],
-  ["rewrite-prefix", {
-    form: "text",
-    apply: (draft, value) => draft.setRewrite({ type: "prefix", value }),
-  }],
-  ["rewrite-path", {
-    form: "text",
-    apply: (draft, value) => draft.setRewrite({ type: "full", value }),
-  }],
-  ["remove-request-header", {
-    form: "text",
-    apply: (draft, name) => draft.request.remove.push(name),
-  }],
-  ["set-request-header", {
-    form: "pair",
-    apply: (draft, name, value) => draft.request.set.push([name, value]),
-  }],
-  ["add-request-header", {
-    form: "pair",
-    apply: (draft, name, value) => draft.request.add.push([name, value]),
-  }],
-  ["remove-response-header", {
-    form: "text",
-    apply: (draft, name) => draft.response.remove.push(name),
-  }],
-  ["set-response-header", {
-    form: "pair",
-    apply: (draft, name, value) => draft.response.set.push([name, value]),
-  }],
-  ["add-response-header", {
-    form: "pair",
-    apply: (draft, name, value) => draft.response.add.push([name, value]),
-  }],
-  ["redirect", { form: "text", apply: (draft, text) => draft.setRedirect(text) }],
-  ["retry-on", {
-    form: "text",
-    apply: (draft, text) => draft.retry.on = parseRetryConditions(text),
-  }],
-  ["max-attempts", {
-    form: "text",
-    apply: (draft, text) => draft.retry.attempts = parseAttempts(text),
-  }],
-  ["per-try-timeout", {
-    form: "text",
-    apply: (draft, text) => draft.retry.perTryTimeout = parseTime("per-try-timeout", text),
-  }],
-  ["hedge", {
-    form: "text",
-    apply: (draft, text) => draft.hedge = { delay: parseTime("hedge", text) },
-  }],
-  ["rate", {
-    form: "text",
-    apply: (draft, text) => draft.setRateLimit(text),
-  }],
-]);
 
 /**
  * Parses a rule as the command line takes it.
@@ -195,7 +28,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map<string, Key>([
  * @throws {TypeError} that quotes the piece which is wrong and says what is accepted.
  */
 export function parseRule(text: string): Route {
-  const reader = new Reader(text);
+  const reader = new RuleReader(text);
   const draft = new Draft();
   while (reader.skipSpace() && !reader.takeArrow()) parseWord(reader, draft);
   if (reader.arrow) parseTargets(reader, draft);
@@ -247,79 +80,7 @@ export function formatRule(route: Route): string {
   return words.join(" ");
 }
 
-/** Reads a rule from left to right. */
-class Reader {
-  readonly #text: string;
-  #at = 0;
-  /** Whether `->` was read. */
-  arrow = false;
-
-  constructor(text: string) {
-    this.#text = text;
-  }
-
-  /** Where the next character is. */
-  get at(): number {
-    return this.#at;
-  }
-
-  /** Skips white space; `false` at the end. */
-  skipSpace(): boolean {
-    while (this.#at < this.#text.length && SPACE.test(this.#text[this.#at]!)) this.#at++;
-    return this.#at < this.#text.length;
-  }
-
-  /** Reads one character if it is next. */
-  take(char: string): boolean {
-    if (this.#text[this.#at] !== char) return false;
-    this.#at++;
-    return true;
-  }
-
-  /** Reads `->` if it is the next word. */
-  takeArrow(): boolean {
-    if (!/^->(?:\s|$)/.test(this.#text.slice(this.#at, this.#at + 3))) return false;
-    this.#at += 2;
-    this.arrow = true;
-    return true;
-  }
-
-  /** Reads up to white space or `stop` outside quotes. */
-  read(stop: string): string {
-    let value = "";
-    while (this.#at < this.#text.length) {
-      const char = this.#text[this.#at]!;
-      if (SPACE.test(char) || char === stop) break;
-      this.#at++;
-      value += char === '"' ? this.#readQuoted() : char;
-    }
-    return value;
-  }
-
-  /** What was read since `start`. */
-  since(start: number): string {
-    return this.#text.slice(start, this.#at);
-  }
-
-  #readQuoted(): string {
-    const start = this.#at - 1;
-    let value = "";
-    while (this.#at < this.#text.length) {
-      const char = this.#text[this.#at++]!;
-      if (char === '"') return value;
-      const next = this.#text[this.#at];
-      if (char === "\\" && (next === '"' || next === "\\")) {
-        value += next;
-        this.#at++;
-      } else {
-        value += char;
-      }
-    }
-    throw new TypeError(`rule: ${quote(this.#text.slice(start))} has no closing quote`);
-  }
-}
-
-function parseWord(reader: Reader, draft: Draft): void {
+function parseWord(reader: RuleReader, draft: Draft): void {
   const start = reader.at;
   const name = reader.read("=");
   const key = KEYS.get(name);
@@ -373,7 +134,7 @@ function refuseWord(word: string, name: string, key: Key): never {
   throw new TypeError(`rule: ${quote(word)} is incomplete or too much; accepted is ${accepted}`);
 }
 
-function parseTargets(reader: Reader, draft: Draft): void {
+function parseTargets(reader: RuleReader, draft: Draft): void {
   do {
     reader.skipSpace();
     const addr = reader.read(",");
@@ -399,23 +160,6 @@ function parseTargets(reader: Reader, draft: Draft): void {
     }
     draft.targets.push({ addr, weight: weight ?? 1 });
   } while (reader.take(","));
-}
-
-function parseRedirect(text: string): Redirect {
-  const [whole, status, scheme, host, path] = REDIRECT.exec(text) ?? [];
-  if (whole === undefined) {
-    throw new TypeError(
-      `redirect ${quote(text)}: it cannot be read; accepted is STATUS:[SCHEME:][//HOST][/PATH], ` +
-        "such as 308:https://example.com/new, 301:https: or 302:/login",
-    );
-  }
-  // The checks on the route say what is wrong with a part.
-  return {
-    status: Number(status),
-    ...(scheme !== undefined && { scheme: scheme.toLowerCase() }),
-    ...(host !== undefined && { host }),
-    ...(path !== undefined && { path }),
-  } as Redirect;
 }
 
 function formatRedirect({ status, scheme, host, path }: Redirect): string {
@@ -458,10 +202,4 @@ function formatTarget({ addr, weight }: RouteTarget): string {
 
 function texts(key: string, values: readonly string[] | undefined): string[] {
   return (values ?? []).map((value) => `${key}=${quoteWord(value)}`);
-}
-
-/** The text in quotes if it would otherwise end early. */
-function quoteWord(text: string, stop = '"'): string {
-  const plain = !SPACE.test(text) && !text.includes('"') && !text.includes(stop);
-  return plain ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
 }

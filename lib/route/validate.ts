@@ -31,7 +31,6 @@ import {
   type RetryRule,
 } from "./retry.ts";
 import type {
-  FieldChanges,
   PathMatch,
   PathRewrite,
   Redirect,
@@ -40,28 +39,15 @@ import type {
   RouteTarget,
   ValueMatch,
 } from "./route.ts";
+import { checkKeys, defined, list, optional, refuseType } from "./shape.ts";
+import { validateChanges } from "./validate_changes.ts";
 
-/** Most values that one list of a route may have. */
-export const MAX_VALUES = 256;
+export { MAX_VALUES } from "./shape.ts";
+
 /** Most entries of the route table that one route may need: its hosts times its paths. */
 export const MAX_COMBINATIONS = 4096;
 const MAX_WEIGHT = 65535;
 const REDIRECT_STATUSES: readonly unknown[] = [301, 302, 303, 307, 308];
-
-/**
- * Fields that belong to one connection or say how the message is framed. The proxy writes them
- * itself, so a rule that changed them could split or smuggle messages (RFC 9110, section 7.6.1).
- */
-const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
-  "connection",
-  "content-length",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
 
 /**
  * Checks a route and returns a normal copy: names of fields and hosts in lower case, addresses in
@@ -302,63 +288,6 @@ function checkPrefixes(paths: readonly PathMatch[] | undefined): void {
   }
 }
 
-function validateChanges(
-  side: "request" | "response",
-  changes: FieldChanges,
-): FieldChanges | undefined {
-  checkKeys(`${side} header changes`, changes, ["remove", "set", "add"]);
-  const normal = defined<FieldChanges>({
-    remove: list("remove", changes.remove, (name) => {
-      const field = parseChangedName(side, name);
-      if (field === "host") refuseHost("it cannot be removed");
-      return field;
-    }),
-    set: list("set", changes.set, (field) => validateChange(side, "set", field), true),
-    add: list("add", changes.add, (field) => validateChange(side, "add", field), true),
-  });
-  const names = new Set<string>();
-  for (const [name] of normal.set ?? []) {
-    if (names.has(name)) {
-      refuse(`${side} header to set`, name, "it is set twice", "one value for it");
-    }
-    names.add(name);
-  }
-  return Object.keys(normal).length === 0 ? undefined : normal;
-}
-
-function validateChange(
-  side: "request" | "response",
-  verb: "set" | "add",
-  field: readonly [name: string, value: string],
-): readonly [name: string, value: string] {
-  if (!Array.isArray(field) || field.length !== 2) {
-    refuse(`${side} header to ${verb}`, field, "it is no pair", '["name", "value"]');
-  }
-  const name = parseChangedName(side, field[0]);
-  const value = parseFieldValue(`value of ${side} header ${quote(name)}`, field[1]);
-  if (name !== "host") return [name, value];
-  if (verb === "add") refuseHost("a request has exactly one");
-  return [name, parseAuthority("value of request header host", value)];
-}
-
-function parseChangedName(side: "request" | "response", text: string): string {
-  const name = parseFieldName(`${side} header name`, text);
-  if (CONNECTION_FIELDS.has(name)) {
-    refuse(
-      `${side} header name`,
-      text,
-      "it frames the message or belongs to one connection, so the proxy writes it itself",
-      `any but ${[...CONNECTION_FIELDS].join(", ")}`,
-    );
-  }
-  if (name === "host" && side === "response") refuseHost("a response has none");
-  return name;
-}
-
-function refuseHost(problem: string): never {
-  refuse("header name", "host", problem, "setting it on requests");
-}
-
 function validateRedirect(redirect: Redirect): Redirect {
   checkKeys("redirect", redirect, ["status", "scheme", "host", "path"]);
   const { status, scheme, host, path } = redirect;
@@ -392,47 +321,4 @@ function validateRetry(retry: RetryRule): RetryRule | undefined {
 function validateHedge(hedge: HedgeRule): HedgeRule {
   checkKeys("hedge", hedge, ["delay"]);
   return { delay: checkTime("hedge delay", hedge.delay) };
-}
-
-/** The values parsed and, unless told otherwise, each once; `undefined` if there are none. */
-function list<V>(
-  what: string,
-  values: readonly V[] | undefined,
-  parse: (value: V) => V,
-  keepRepeated = false,
-): readonly V[] | undefined {
-  if (values === undefined) return undefined;
-  if (!Array.isArray(values)) refuse(what, values, "it is no list", "a list");
-  if (values.length === 0) return undefined;
-  if (values.length > MAX_VALUES) {
-    refuse(what, `${values.length} values`, "they are too many", `at most ${MAX_VALUES}`);
-  }
-  const parsed = values.map((value) => parse(value));
-  if (keepRepeated) return parsed;
-  return [...new Map(parsed.map((value) => [JSON.stringify(value), value])).values()];
-}
-
-/** The object without what is not there. */
-function defined<T extends object>(object: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
-}
-
-function optional<V, R>(value: V | undefined, parse: (value: V) => R): R | undefined {
-  return value === undefined ? undefined : parse(value);
-}
-
-/** A misspelt key must not be passed over: the route would match more than it should. */
-function checkKeys(what: string, value: unknown, accepted: readonly string[]): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    refuse(what, value, "it is no object", `an object with ${accepted.join(", ")}`);
-  }
-  for (const [key, own] of Object.entries(value)) {
-    if (own !== undefined && !accepted.includes(key)) {
-      refuse(what, key, "there is no such key", accepted.join(", "));
-    }
-  }
-}
-
-function refuseType(what: string, value: { type: unknown }, accepted: readonly string[]): never {
-  refuse(`type of the ${what}`, value.type, "it is not known", accepted.join(", "));
 }

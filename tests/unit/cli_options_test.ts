@@ -11,12 +11,8 @@ import {
   parseOptions,
   UsageError,
 } from "../../lib/cli/options.ts";
-import {
-  h2Timeouts,
-  toLoadBalancerOptions,
-  toShutdown,
-  toWanted,
-} from "../../lib/cli/server_options.ts";
+import { h2Timeouts } from "../../lib/cli/server_options.ts";
+import { toLoadBalancerOptions, toShutdown, toWanted } from "../../lib/cli/server_values.ts";
 import { suggest } from "../../lib/cli/suggest.ts";
 import { formatTable } from "../../lib/cli/table.ts";
 import {

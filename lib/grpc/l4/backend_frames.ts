@@ -12,12 +12,14 @@ import { DEFAULT_TABLE_SIZE } from "../../http/h2/hpack/dynamic_table.ts";
 import type { FieldLimits } from "../../http/h2/hpack/field_list.ts";
 import { H2ResponseHead } from "../../http/h2/response_head.ts";
 import { applySettings, Setting } from "../../http/h2/settings.ts";
+import { MAX_INTERIM } from "../../http/interim.ts";
 import { statusOfReset } from "../status.ts";
 import type { AbuseToken } from "../../http/h2/budget.ts";
 import { BlockReader } from "./block_reader.ts";
 import type { Entry, FrameJudge, Leg, Verdict } from "./leg.ts";
-import { GRANT_STEP, type Tunnel } from "./tunnel.ts";
+import type { Tunnel } from "./tunnel.ts";
 import type { TunnelCall } from "./tunnel_call.ts";
+import { GRANT_STEP } from "./windows.ts";
 
 /** Told what becomes of the backend. Nothing of it may throw. */
 export interface BackendEvents {
@@ -101,14 +103,9 @@ export class BackendFrames implements FrameJudge {
     }
   }
 
-  /** Whether the backend cannot know of this stream. Streams answered here, which it does not know either, are late. */
-  #isIdle(id: number): boolean {
-    return (id & 1) === 0 || id > this.#tunnel.lastStream;
-  }
-
   #onBlockPart(buffer: Uint8Array): Verdict {
     const { frames } = this.#leg;
-    if (frames.type === FrameType.Headers && this.#isIdle(frames.streamId)) {
+    if (frames.type === FrameType.Headers && this.#tunnel.isIdle(frames.streamId)) {
       return this.#violates(H2Code.ProtocolError, `HEADERS on idle stream ${frames.streamId}`);
     }
     const part = this.#blocks.add(buffer);
@@ -164,11 +161,21 @@ export class BackendFrames implements FrameJudge {
       call.headed = true;
       call.backendExpected = call.noBody ? -1 : head.contentLength;
       call.record.httpStatus = head.status;
-    }
+    } else if (++call.interim > MAX_INTERIM) return this.#onEndless(call);
     const verdict = this.#passBlock();
     if (!endStream) return verdict;
     call.record.readStatus(head.fields);
     return this.#onEnd(call, verdict);
+  }
+
+  /** One interim head too many came: the backend is answered for. */
+  #onEndless(call: TunnelCall): Verdict {
+    const tunnel = this.#tunnel;
+    tunnel.resetBackend(call.id, H2Code.EnhanceYourCalm);
+    // The interim heads that have passed go before the answer.
+    tunnel.spillAnswers();
+    tunnel.endCall(call, "upstream_protocol");
+    return this.#skipBlock();
   }
 
   /** Trailers came, or what cannot be any. */
@@ -205,13 +212,13 @@ export class BackendFrames implements FrameJudge {
     const leg = this.#leg;
     const { length: flow, dataLength, streamId, endStream } = leg.frames;
     if (this.#refuses(leg.budget.countData(dataLength, endStream))) return "drop";
-    tunnel.backendCredit -= flow;
-    if (tunnel.backendCredit < 0) {
+    tunnel.windows.backendCredit -= flow;
+    if (tunnel.windows.backendCredit < 0) {
       return this.#violates(H2Code.FlowControlError, "the connection's window");
     }
     const call = tunnel.calls.get(streamId);
     if (call === undefined) {
-      if (this.#isIdle(streamId)) {
+      if (this.#tunnel.isIdle(streamId)) {
         return this.#violates(H2Code.ProtocolError, `DATA on idle stream ${streamId}`);
       }
       return this.#dropData();
@@ -239,11 +246,11 @@ export class BackendFrames implements FrameJudge {
     const leg = this.#leg;
     const { length: flow, dataLength, flags, endStream } = leg.frames;
     if (tunnel.closed) return "drop";
-    if (flow > tunnel.clientWindow) {
-      leg.waitFor = tunnel.roomForClient;
+    if (flow > tunnel.windows.client) {
+      leg.waitFor = tunnel.windows.roomForClient;
       return "wait";
     }
-    tunnel.clientWindow -= flow;
+    tunnel.windows.client -= flow;
     tunnel.client.budget.countDataSent();
     const start = leg.frameStart + FRAME_HEADER_SIZE + ((flags & Flag.Padded) === 0 ? 0 : 1);
     call.record.sent(buffer, start, start + dataLength);
@@ -257,14 +264,14 @@ export class BackendFrames implements FrameJudge {
 
   /** DATA goes nowhere, so the client will not give it back to the window. */
   #dropData(): Verdict {
-    this.#tunnel.creditBackend(GRANT_STEP);
+    this.#tunnel.windows.creditBackend(GRANT_STEP);
     return "drop";
   }
 
   #onRstStream(): Verdict {
     const tunnel = this.#tunnel;
     const { streamId, code } = this.#leg.frames;
-    if (this.#isIdle(streamId)) {
+    if (this.#tunnel.isIdle(streamId)) {
       return this.#violates(H2Code.ProtocolError, `RST_STREAM on idle stream ${streamId}`);
     }
     const call = tunnel.calls.get(streamId);
@@ -283,7 +290,7 @@ export class BackendFrames implements FrameJudge {
     if (frames.ack) {
       const sent = leg.unacknowledged.shift();
       if (sent === undefined) return "drop";
-      tunnel.shift("toClient", sent.lowered);
+      tunnel.windows.shift("toClient", sent.lowered);
       return sent.forwarded ? "pass" : "drop";
     }
     if (this.#refuses(leg.budget.countSettings(tunnel.now()))) return "drop";
@@ -298,7 +305,7 @@ export class BackendFrames implements FrameJudge {
       return "drop";
     }
     const delta = peer.initialWindowSize - before;
-    if (!tunnel.shift("toBackend", Math.max(0, delta))) {
+    if (!tunnel.windows.shift("toBackend", Math.max(0, delta))) {
       return this.#violates(H2Code.FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE");
     }
     const { maxConcurrentStreams } = tunnel.options;
@@ -363,16 +370,16 @@ export class BackendFrames implements FrameJudge {
     const { streamId, increment } = frames;
     if (this.#refuses(budget.countWindowUpdate())) return "drop";
     if (streamId === 0) {
-      tunnel.backendWindow += increment;
-      if (tunnel.backendWindow > MAX_UINT31) {
+      tunnel.windows.backend += increment;
+      if (tunnel.windows.backend > MAX_UINT31) {
         return this.#violates(H2Code.FlowControlError, "the connection's window");
       }
-      tunnel.clientCredit += increment;
+      tunnel.windows.clientCredit += increment;
       return "pass";
     }
     const call = tunnel.calls.get(streamId);
     if (call === undefined) {
-      if (!this.#isIdle(streamId)) return "drop";
+      if (!this.#tunnel.isIdle(streamId)) return "drop";
       return this.#violates(H2Code.ProtocolError, `WINDOW_UPDATE on idle stream ${streamId}`);
     }
     call.toBackend += increment;

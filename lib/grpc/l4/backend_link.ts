@@ -18,10 +18,11 @@ import { getLogger } from "../../observe/logger.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
 import { hashText } from "../../strategy/hash.ts";
 import { type BackendEvents, BackendFrames } from "./backend_frames.ts";
-import { type Binder, settingsFor } from "./client_frames.ts";
+import type { Binder } from "./client_blocks.ts";
+import { settingsFor } from "./client_frames.ts";
 import type { TunnelContext } from "./context.ts";
 import { Keepalive } from "./keepalive.ts";
-import { INITIAL_WINDOW, Leg } from "./leg.ts";
+import { Leg } from "./leg.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 const log = getLogger("grpc");
@@ -125,7 +126,7 @@ export class BackendLink implements Binder, BackendEvents, Timed {
     leg.target = tunnel.client.outlet;
     tunnel.client.target = leg.outlet;
     tunnel.backend = leg;
-    tunnel.backendCredit = tunnel.backendWindow = INITIAL_WINDOW;
+    tunnel.windows.onBackend();
     this.#greet(leg);
     const ready = this.#ready = Promise.withResolvers<void>();
     clock.watch(this);
@@ -149,7 +150,7 @@ export class BackendLink implements Binder, BackendEvents, Timed {
       [Setting.EnablePush, 0],
       ...settingsFor(client.peer, options.fields),
     ], { forwarded: false, lowered: 0 });
-    this.#tunnel.creditBackend(1);
+    this.#tunnel.windows.creditBackend(1);
   }
 
   onBusy(): void {

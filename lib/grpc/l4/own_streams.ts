@@ -15,7 +15,8 @@ import type { H2RequestHead } from "../../http/h2/request_head.ts";
 import { H2Stream, type StreamHost } from "../../http/h2/stream.ts";
 import { GrpcCall } from "../l7/call.ts";
 import type { GrpcContext } from "../l7/context.ts";
-import { GRANT_STEP, type Tunnel } from "./tunnel.ts";
+import type { Tunnel } from "./tunnel.ts";
+import { GRANT_STEP } from "./windows.ts";
 
 /**
  * Content of one stream that may wait for the own services, in bytes: somewhat more than their largest message.
@@ -45,19 +46,18 @@ export class OwnStreams implements StreamHost {
   ): void {
     const tunnel = this.#tunnel;
     const { initialWindowSize } = tunnel.client.peer;
-    const stream = new H2Stream(id, this, initialWindowSize, tunnel.streamToBackend);
+    const stream = new H2Stream(id, this, initialWindowSize, tunnel.windows.streamToBackend);
     stream.remoteEnded = endStream;
     stream.headed = true;
     stream.expected = refused ? -1 : head.contentLength;
     tunnel.own.set(id, stream);
-    const call = new GrpcCall(this.#context, {
+    stream.listener = new GrpcCall(this.#context, {
       stream,
       head,
       forwarding: this.#forwarding,
       endStream,
       refused,
     });
-    stream.listener = call.fromClient;
   }
 
   /** Content came; all of it counts in the client's windows. */
@@ -65,13 +65,13 @@ export class OwnStreams implements StreamHost {
     const tunnel = this.#tunnel;
     const { length: flow, dataLength } = frames;
     if (stream.remoteEnded) {
-      tunnel.giveBack(flow);
+      tunnel.windows.giveBack(flow);
       return this.#refuse(stream, H2Code.StreamClosed);
     }
     stream.receiveWindow -= flow;
-    const held = tunnel.streamToBackend - stream.receiveWindow - stream.unGranted;
+    const held = tunnel.windows.streamToBackend - stream.receiveWindow - stream.unGranted;
     if (stream.receiveWindow < 0 || held > MAX_HELD) {
-      tunnel.giveBack(flow);
+      tunnel.windows.giveBack(flow);
       const code = stream.receiveWindow < 0 ? H2Code.FlowControlError : H2Code.EnhanceYourCalm;
       return this.#refuse(stream, code);
     }
@@ -80,7 +80,7 @@ export class OwnStreams implements StreamHost {
     if (stream.expected >= 0) {
       stream.expected -= dataLength;
       if (stream.expected < 0 || (endStream && stream.expected > 0)) {
-        tunnel.giveBack(dataLength);
+        tunnel.windows.giveBack(dataLength);
         return this.#refuse(stream, H2Code.ProtocolError);
       }
     }
@@ -196,7 +196,7 @@ export class OwnStreams implements StreamHost {
       const count = Math.min(
         end - at,
         stream.sendWindow,
-        tunnel.clientWindow,
+        tunnel.windows.client,
         MIN_MAX_FRAME_SIZE,
       );
       if (count <= 0) break;
@@ -206,7 +206,7 @@ export class OwnStreams implements StreamHost {
       at += count;
       stream.sendWindow -= count;
       // What the backend believes to be its own is now less: it gets nothing until that is made good.
-      tunnel.clientWindow -= count;
+      tunnel.windows.client -= count;
       budget.countDataSent();
       if (last) stream.localEnded = true;
     }
@@ -229,10 +229,12 @@ export class OwnStreams implements StreamHost {
 
   credit(stream: H2Stream | undefined, count: number): void {
     const tunnel = this.#tunnel;
-    tunnel.giveBack(count);
+    tunnel.windows.giveBack(count);
     if (stream === undefined || stream.remoteEnded) return;
     stream.unGranted += count;
-    if (stream.unGranted < Math.min(GRANT_STEP, Math.max(1, tunnel.streamToBackend >> 1))) return;
+    if (stream.unGranted < Math.min(GRANT_STEP, Math.max(1, tunnel.windows.streamToBackend >> 1))) {
+      return;
+    }
     const { outlet } = tunnel.client;
     encodeWindowUpdate(outlet.writer, stream.id, stream.unGranted);
     outlet.schedule();

@@ -1,6 +1,5 @@
 /**
- * What both directions of a tunnel share: its two sides, its calls, the windows of its connections, and how it
- * ends.
+ * What both directions of a tunnel share: its two sides, its calls, and how they and the tunnel end.
  *
  * @module
  */
@@ -13,7 +12,6 @@ import {
   encodeGoaway,
   encodePing,
   encodeRstStream,
-  encodeWindowUpdate,
   endHeaders,
 } from "../../http/h2/frame_writer.ts";
 import { MAX_UINT31, MIN_MAX_FRAME_SIZE } from "../../http/h2/frames.ts";
@@ -25,11 +23,10 @@ import { getLogger } from "../../observe/logger.ts";
 import type { ListenerMetrics } from "../../observe/metrics.ts";
 import { encodeGrpcError, encodeGrpcTrailers, encodeHttpError } from "../respond.ts";
 import { GrpcStatus, statusOf, statusOfReset } from "../status.ts";
-import { INITIAL_WINDOW, type Leg } from "./leg.ts";
+import type { Leg } from "./leg.ts";
 import type { TunnelCall } from "./tunnel_call.ts";
+import { TunnelWindows } from "./windows.ts";
 
-/** Bytes that are given back to a window at once. */
-export const GRANT_STEP = 16 * 1024;
 /** Streams that were reset here or by the backend, and whose late frames are ignored (section 5.4.2). */
 const REMEMBERED_RESETS = 256;
 /** The payload of the PING between the two GOAWAYs. */
@@ -87,33 +84,21 @@ export class Tunnel {
   abandoned = false;
   /** Streams above this one are not for the backend: its GOAWAY said so. */
   lastOfBackend = MAX_UINT31;
-
-  /** Bytes that the client lets us send on its connection. */
-  clientWindow = INITIAL_WINDOW;
-  /** Bytes that the backend may still send, as far as it knows. Less than that of the client is a debt. */
-  backendCredit = INITIAL_WINDOW;
-  /** Bytes that the client may still send on its connection. */
-  clientCredit = INITIAL_WINDOW;
-  /** Bytes that the backend lets us send on its connection. */
-  backendWindow = INITIAL_WINDOW;
-  /** The windows that streams begin with, as long as the one who must keep to them may not know better. */
-  streamToClient = INITIAL_WINDOW;
-  streamToBackend = INITIAL_WINDOW;
+  /** The windows of both connections. */
+  readonly windows: TunnelWindows;
 
   readonly #parts: TunnelParts;
   readonly #encoder = new Encoder();
   readonly #resets = new Set<number>();
   #peerLeaves = false;
   #saidLast = false;
-  /** Bytes of the client that were for nobody else and are not given back yet. */
-  #kept = 0;
-  #room: PromiseWithResolvers<void> | undefined;
 
   /** Begins with a client and no backend. */
   constructor(parts: TunnelParts) {
     this.#parts = parts;
     this.client = parts.client;
     this.options = parts.options;
+    this.windows = new TunnelWindows(this);
   }
 
   /** The client's address. */
@@ -134,6 +119,11 @@ export class Tunnel {
   /** Whether new streams are ignored: the last GOAWAY has named the last one. */
   get saidLast(): boolean {
     return this.#saidLast;
+  }
+
+  /** Whether no call can be on this stream yet. Of those answered here the backend does not know: there they are late. */
+  isIdle(id: number): boolean {
+    return (id & 1) === 0 || id > this.lastStream;
   }
 
   /** The client broke a rule of the connection, or asked for too much: GOAWAY, and the end. */
@@ -168,14 +158,8 @@ export class Tunnel {
 
   #enter(phase: Phase): void {
     this.phase = phase;
-    this.#letGo();
+    this.windows.letGo();
     this.#parts.onChange();
-  }
-
-  /** Who waits for room looks again. */
-  #letGo(): void {
-    this.#room?.resolve();
-    this.#room = undefined;
   }
 
   /** The client is gone, or is given up without a word. */
@@ -323,13 +307,7 @@ export class Tunnel {
     for (const call of [...this.calls.values()]) {
       this.endCall(call, code);
     }
-    // Content that the backend has got and not given back.
-    const missing = INITIAL_WINDOW - this.clientCredit - this.#kept;
-    if (missing > 0 && !this.closed) {
-      encodeWindowUpdate(this.client.outlet.writer, 0, missing);
-      this.client.outlet.schedule();
-      this.clientCredit += missing;
-    }
+    if (!this.closed) this.windows.reclaim();
     this.drain();
   }
 
@@ -385,65 +363,5 @@ export class Tunnel {
     record.httpStatus = record.grpc ? 200 : answerTo(code).status;
     this.sendBlock(id, record.grpc ? encodeGrpcError(code) : encodeHttpError(code), true);
     return record.grpc ? statusOf(code) : NO_STATUS;
-  }
-
-  /** Bytes of the client were not for the backend: they are given back in steps. */
-  giveBack(count: number): void {
-    this.#kept += count;
-    if (this.#kept < GRANT_STEP) return;
-    encodeWindowUpdate(this.client.outlet.writer, 0, this.#kept);
-    this.client.outlet.schedule();
-    this.clientCredit += this.#kept;
-    this.#kept = 0;
-  }
-
-  /** The client lets us send more; whether its WINDOW_UPDATE may pass as it is. */
-  openClientWindow(increment: number): boolean {
-    this.clientWindow += increment;
-    if (this.clientWindow > MAX_UINT31) {
-      this.violates(H2Code.FlowControlError, "the connection's window");
-      return false;
-    }
-    this.#letGo();
-    if (this.backend === undefined) return false;
-    if (this.clientWindow - this.backendCredit !== increment) {
-      this.creditBackend(1);
-      return false;
-    }
-    this.backendCredit += increment;
-    return true;
-  }
-
-  /** Lets the backend send what the client would take, if that is at least `step` bytes more. */
-  creditBackend(step: number): void {
-    const due = this.clientWindow - this.backendCredit;
-    if (due < step) return;
-    encodeWindowUpdate(this.client.onward, 0, due);
-    this.backend!.outlet.schedule();
-    this.backendCredit += due;
-  }
-
-  /** Resolves when the client lets us send more, or the end has come. */
-  get roomForClient(): Promise<void> {
-    return (this.#room ??= Promise.withResolvers()).promise;
-  }
-
-  /**
-   * Shifts the windows of streams because one side has changed what they begin with; `false` when one is too large
-   * then (RFC 9113, section 6.9.2).
-   */
-  shift(side: "toClient" | "toBackend", delta: number): boolean {
-    if (delta === 0) return true;
-    let fits = true;
-    if (side === "toClient") this.streamToClient += delta;
-    else this.streamToBackend += delta;
-    for (const call of this.calls.values()) {
-      call[side] += delta;
-      if (call[side] > MAX_UINT31) fits = false;
-    }
-    for (const stream of this.own.values()) {
-      if (side === "toBackend") stream.receiveWindow += delta;
-    }
-    return fits;
   }
 }

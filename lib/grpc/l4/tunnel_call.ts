@@ -20,6 +20,8 @@ export class TunnelCall {
   clientEnded = false;
   /** Whether a final head of the answer has passed. */
   headed = false;
+  /** How many interim heads the backend has sent. */
+  interim = 0;
   /** Content bytes that are still to come by Content-Length, from either side; -1 when nobody said. */
   clientExpected = -1;
   backendExpected = -1;

@@ -74,8 +74,7 @@ export class GrpcConnection implements Served {
           if (http !== undefined && !head.grpc) {
             return this.#exchange(http, { stream, head, endStream, refused, carrier: duplex });
           }
-          return new GrpcCall(context, { stream, head, forwarding, endStream, refused })
-            .fromClient;
+          return new GrpcCall(context, { stream, head, forwarding, endStream, refused });
         },
         onAbuse: (token) => {
           context.metrics.refused(token);

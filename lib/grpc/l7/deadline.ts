@@ -15,6 +15,8 @@ const GRPC_TIMEOUT = knownNameId("grpc-timeout");
  * and it has a way to go. The clock adds one to two of its ticks.
  */
 const GRACE_MS = 100;
+/** Time spent on a call, in milliseconds, from which on it is taken off what the backend is given. */
+const WORTH_TELLING_MS = 1;
 /**
  * A client that resets a call so shortly before its deadline, in milliseconds, does so because of it: the
  * timeout in the head is rounded, and its clock began to run a little earlier than ours.
@@ -83,6 +85,21 @@ export class CallDeadline implements Timed {
   /** Milliseconds until the deadline, below 0 behind it; no grace. */
   get left(): number {
     return this.#ends - this.#clock.now();
+  }
+
+  /** Whether the backend would have no time at all. */
+  get isOver(): boolean {
+    return this.spent >= WORTH_TELLING_MS && this.left <= 0;
+  }
+
+  /**
+   * Milliseconds that the backend is told it has; Infinity when what the client has said still holds.
+   *
+   * @param perTry What one try may take, in milliseconds.
+   */
+  toTell(perTry = Infinity): number {
+    const time = this.spent >= WORTH_TELLING_MS ? Math.max(this.left, 0) : Infinity;
+    return perTry < time && perTry < this.left ? perTry : time;
   }
 
   /** Whether a client that ends the call now does so because of the deadline. */

@@ -12,6 +12,7 @@ import { nameFlags } from "../../http/h2/hpack/names.ts";
 import type { H2RequestHead } from "../../http/h2/request_head.ts";
 import type { CompiledChanges } from "../../http/field_changes.ts";
 import type { ProxyPlan } from "../../http/l7/plan.ts";
+import { encodeTimeout } from "../timeout.ts";
 import { CALLER_KEY } from "./context.ts";
 
 // It writes blocks that mean the same on every connection; the connection adds what its peer waits for.
@@ -89,13 +90,17 @@ export function encodeRequest(
   return { bytes: out.written.slice(), timeoutStart, timeoutEnd };
 }
 
-/** The same block with another timeout; as it is when it has none. */
-export function encodeWithTimeout(block: RequestBlock, timeout: string): Uint8Array {
+/**
+ * The head for one try: as it came, or with what is left of the time if it has a timeout.
+ *
+ * @param time Milliseconds; Infinity leaves what the client has said.
+ */
+export function encodeForTry(block: RequestBlock, time: number): Uint8Array {
   const { bytes, timeoutStart, timeoutEnd } = block;
-  if (timeoutStart === timeoutEnd) return bytes;
+  if (time === Infinity || timeoutStart === timeoutEnd) return bytes;
   const out = begin();
   out.range(bytes, 0, timeoutStart);
-  encoder.field(out, GRPC_TIMEOUT, timeout);
+  encoder.field(out, GRPC_TIMEOUT, encodeTimeout(time));
   out.range(bytes, timeoutEnd, bytes.length);
   return out.written;
 }

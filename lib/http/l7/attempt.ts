@@ -10,34 +10,31 @@ import type { ByteReader } from "../../common/byte_reader.ts";
 import { writeAll } from "../../common/duplex.ts";
 import type { ErrorCode } from "../../common/errors.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
-import { ascii } from "../h1/chars.ts";
 import { encodeInterim, encodeResponseHead } from "../h1/encode_response.ts";
 import { INCOMPLETE, Known, REFUSED } from "../h1/fields.ts";
 import type { ResponseHead } from "../h1/response.ts";
 import { ByteWriter } from "../h1/writer.ts";
 import { httpDate } from "../http_date.ts";
+import { MAX_INTERIM } from "../interim.ts";
 import { isIdempotent } from "../methods.ts";
-import { parseRetryAfter } from "../retry_after.ts";
-import { clientGone, cutShort, noAnswer, protocolError, UnwantedAnswer } from "./attempt_errors.ts";
+import { type AnswerSource, frameFor, judgeAnswer, keepAliveTime } from "./answer_head.ts";
+import { clientGone, cutShort, noAnswer, protocolError } from "./attempt_errors.ts";
 import type { AttemptParts } from "./attempt_parts.ts";
 import { BodyRate } from "./body_rate.ts";
 import { BodyTransfer, type TransferEnd, type TransferWatcher } from "./body_transfer.ts";
 import { runTunnel } from "./tunnel.ts";
 
-/** Interim responses that one request may get; a backend that sends more is broken. */
-const MAX_INTERIM = 10;
 /** From this status on an answer may speak against its backend. */
 const ERRORS = 400;
-const RETRY_AFTER = ascii("retry-after");
 
 /** What the attempt waits for, and so what a missed deadline means. */
 type Wait = "connect" | "continue" | "upload" | "response" | "relay" | "tunnel";
 
 /** One try on one backend. */
-export class Attempt implements TransferWatcher {
+export class Attempt implements AnswerSource, TransferWatcher {
   readonly #parts: AttemptParts;
-  readonly #lease: Lease;
-  readonly #stats: UpstreamStats;
+  readonly lease: Lease;
+  readonly stats: UpstreamStats;
   /** Where what is sent at once ends in the buffer. */
   readonly #firstEnd: number;
   #wait: Wait = "connect";
@@ -68,8 +65,8 @@ export class Attempt implements TransferWatcher {
   /** An attempt on the backend of a lease; {@linkcode run} makes it. */
   constructor(parts: AttemptParts, lease: Lease, stats: UpstreamStats) {
     this.#parts = parts;
-    this.#lease = lease;
-    this.#stats = stats;
+    this.lease = lease;
+    this.stats = stats;
     this.#firstEnd = parts.out.at;
   }
 
@@ -101,8 +98,8 @@ export class Attempt implements TransferWatcher {
    * @throws {ProxyError} When there is no whole answer; its retry class says whether another attempt may follow.
    */
   async run(fresh: boolean): Promise<boolean> {
-    const { backend } = this.#lease;
-    const stats = this.#stats;
+    const { backend } = this.lease;
+    const stats = this.stats;
     const pooled = fresh ? undefined : backend.http.take();
     const upstream = pooled ?? await backend.http.open();
     if (pooled === undefined) stats.connects++;
@@ -300,15 +297,15 @@ export class Attempt implements TransferWatcher {
       return INCOMPLETE;
     }
     if (head.status >= 200) {
-      if (head.status < ERRORS) this.#lease.report(ANSWERED);
-      else this.#judge(head);
+      if (head.status < ERRORS) this.lease.report(ANSWERED);
+      else judgeAnswer(head, this.#parts, this);
     }
     out.at = 0;
     this.#overwritten = true;
     this.#parts.transfer.kept = undefined;
     if (head.status >= 200) this.#encodeAnswer(head, reader, end);
     else {
-      if (head.status === 101) this.#lease.report(ANSWERED);
+      if (head.status === 101) this.lease.report(ANSWERED);
       // RFC 9110, section 7.8: a server must not switch to a protocol that was not asked for.
       if (head.status === 101 && !(facts.upgrade && head.upgrade)) {
         throw protocolError("it switches protocols unasked");
@@ -317,25 +314,6 @@ export class Attempt implements TransferWatcher {
       reader.start = end;
     }
     return head.status;
-  }
-
-  /**
-   * Says what an answer says of its backend.
-   *
-   * @throws {UnwantedAnswer} When the request is sent to another one instead.
-   */
-  #judge({ status, fields }: ResponseHead): void {
-    const { connection, judge } = this.#parts;
-    const outcome = connection.context.recovery.judgeStatus(
-      status,
-      () => parseRetryAfter(fields.get(RETRY_AFTER), Date.now()),
-    );
-    this.#lease.report(outcome);
-    // Nobody is to stay where this is the answer.
-    if (outcome.type !== "answered") this.#parts.responseChanges = this.#parts.plan.responseChanges;
-    const unwanted = judge.replaces(status);
-    if (unwanted || outcome.type === "failed") this.#stats.failed(`status_${status}`);
-    if (unwanted) throw new UnwantedAnswer(status);
   }
 
   /** Encodes the final response and as much of its body as is there. */
@@ -347,13 +325,7 @@ export class Attempt implements TransferWatcher {
     }
     // Without its last byte the request's body stands in the way of the next request.
     let keep = facts.keep && this.uploaded && !connection.draining;
-    const body = framing.type === "length"
-      ? "length"
-      : framing.type === "none"
-      ? "none"
-      : facts.http10
-      ? "close"
-      : "chunked";
+    const body = frameFor(facts.http10, head);
     if (body === "close") keep = false;
     this.#keep = keep;
     encodeResponseHead(head, out, {
@@ -434,13 +406,4 @@ export class Attempt implements TransferWatcher {
       interim,
     });
   }
-}
-
-/**
- * How long the backend says that it keeps an idle connection, in milliseconds. `Keep-Alive: timeout=N`
- * is no standard, but common; a second less keeps us out of the race with its close.
- */
-function keepAliveTime(value: string | undefined): number {
-  const seconds = value === undefined ? undefined : /\btimeout=(\d{1,6})/.exec(value)?.[1];
-  return seconds === undefined ? Infinity : Math.max(Number(seconds) * 1000 - 1000, 0);
 }

@@ -37,35 +37,35 @@ export interface Tally {
   bytesOut: number;
 }
 
-/** Decides whether a request is sent again. */
-export interface Judge {
-  /**
-   * Whether an answer with this status is thrown away, because the request is sent to another backend. Asked once, before
-   * anything of the answer has been passed on.
-   */
-  replaces(status: number): boolean;
-}
-
-/** What an attempt is made of. */
-export interface AttemptParts {
+/** A request that has come, to whatever is done for it. */
+export interface ReceivedRequest {
   /** The client's connection. */
   readonly connection: Downstream;
   /** The request. */
   readonly facts: RequestFacts;
   /** What has happened so far. */
   readonly tally: Tally;
+  /** When its head had come, a time of the clock. */
+  readonly started: number;
+}
+
+/** What an attempt is made of. */
+export interface AttemptParts extends ReceivedRequest {
   /** The request's body. */
   readonly transfer: BodyTransfer;
   /** Where the request goes and what changes. */
   readonly plan: ProxyPlan;
   /** The request's head, and as much of its body as fits; later the response's. */
   readonly out: ByteWriter;
-  /** Asked about errors. */
-  readonly judge: Judge;
   /** How long an attempt may take from the end of the request to the head of its answer, in milliseconds. */
   patience: number;
   /** Whether that is less than the answer may take in all. */
   hurried: boolean;
   /** Changes of the answer's fields. */
   responseChanges: CompiledChanges | undefined;
+  /**
+   * Whether an answer with this status is thrown away, because the request is sent to another backend. Asked once, before
+   * anything of the answer has been passed on.
+   */
+  replaces(status: number): boolean;
 }
