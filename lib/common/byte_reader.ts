@@ -29,6 +29,9 @@ const NO_MORE: Promise<boolean> = Promise.resolve(false);
 export class ByteReader {
   readonly #duplex: Duplex;
   readonly #idleSize: number;
+  readonly #keepsIdle: boolean;
+  /** The small buffer while a larger one is used, if it is kept. */
+  #idleBuffer: Uint8Array | undefined;
   #pending: Promise<boolean> | undefined;
   /** The storage. */
   buffer: Uint8Array;
@@ -46,10 +49,13 @@ export class ByteReader {
   /**
    * @param duplex What is read from.
    * @param idleSize Bytes of the buffer while nothing big is moved.
+   * @param keepsIdle Whether that buffer is kept while a larger one is used, for connections that go to and fro: making
+   * one costs 0.4 to 2 µs. Whoever keeps views of `buffer` must not look at them once more has been read. Default false.
    */
-  constructor(duplex: Duplex, idleSize: number) {
+  constructor(duplex: Duplex, idleSize: number, keepsIdle = false) {
     this.#duplex = duplex;
     this.#idleSize = idleSize;
+    this.#keepsIdle = keepsIdle;
     this.buffer = new Uint8Array(idleSize);
   }
 
@@ -118,7 +124,9 @@ export class ByteReader {
    */
   shrink(): void {
     if (this.buffer.length === this.#idleSize || this.#pending !== undefined) return;
-    if (this.available <= this.#idleSize) this.#move(new Uint8Array(this.#idleSize));
+    if (this.available > this.#idleSize) return;
+    this.#move(this.#idleBuffer ?? new Uint8Array(this.#idleSize));
+    this.#idleBuffer = undefined;
   }
 
   /** Gives the storage back for good; no read may be pending. */
@@ -126,6 +134,7 @@ export class ByteReader {
     if (this.#pending !== undefined) return;
     bodyBuffers.release(this.buffer);
     this.buffer = EMPTY;
+    this.#idleBuffer = undefined;
     this.start = this.end = 0;
   }
 
@@ -136,7 +145,8 @@ export class ByteReader {
     this.start = 0;
     this.end = end - start;
     this.buffer = to;
-    bodyBuffers.release(buffer);
+    if (this.#keepsIdle && buffer.length === this.#idleSize) this.#idleBuffer = buffer;
+    else bodyBuffers.release(buffer);
   }
 }
 

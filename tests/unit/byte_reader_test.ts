@@ -168,3 +168,25 @@ Deno.test("a large buffer is borrowed and goes back, by shrinking or by the end"
     await settle();
   }
 });
+
+Deno.test("a reader that keeps its small buffer goes back to it, and others to a new one", async () => {
+  for (const keeps of [true, false]) {
+    const [ours, peer] = makeMemoryPair();
+    const reader = new ByteReader(ours, SIZE, keeps);
+    const small = reader.buffer;
+    for (const text of ["first", "again"]) {
+      reader.grow(64);
+      await Promise.all([reader.fill(), peer.write(bytesOf(text))]);
+      reader.shrink();
+      assertEquals([held(reader), reader.buffer.length], [text, SIZE]);
+      assertEquals(reader.buffer === small, keeps);
+      reader.start = reader.end;
+    }
+    // What did not fit into the small one leaves it alone.
+    await Promise.all([reader.fill(), peer.write(bytesOf("12345678"))]);
+    reader.grow(64);
+    await Promise.all([reader.fill(), peer.write(bytesOf("9"))]);
+    reader.shrink();
+    assertEquals([held(reader), reader.buffer.length], ["123456789", 64]);
+  }
+});

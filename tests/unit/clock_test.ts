@@ -202,17 +202,72 @@ Deno.test("nothing is looked at before the earliest deadline", () => {
 Deno.test("the clock runs by itself while something is watched, and by the real time", async () => {
   const clock = new Clock({ resolution: 5 });
   const before = performance.now();
-  await new Promise<void>((resolve) => {
-    const probe: Probe = new Probe(clock, () => {
-      clock.unwatch(probe);
-      resolve();
-    });
-    clock.watch(probe);
-    clock.arm(probe, 20);
-    // The clock's own timer keeps no process alive, so this one waits with it.
-    const wait = setInterval(() => probe.met.length > 0 && clearInterval(wait), 1);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const probe: Probe = new Probe(clock, () => {
+    clock.unwatch(probe);
+    resolve();
   });
+  clock.watch(probe);
+  clock.arm(probe, 20);
+  // The clock's own timer keeps no process alive, so this one waits with it.
+  const wait = setInterval(() => {}, 1);
+  await promise;
+  clearInterval(wait);
   assertGreaterOrEqual(performance.now() - before, 20);
   assertGreaterOrEqual(clock.time, before + 20);
   assertEquals(clock.size, 0);
+});
+
+Deno.test("readings are shared while the clock is held, by so many calls, and not behind that", () => {
+  let readings = 0;
+  const clock = new Clock({ now: () => ++readings });
+  const first = clock.now();
+  assertEquals(clock.now(), first + 1);
+  clock.hold();
+  const held = Array.from({ length: 100 }, () => clock.now());
+  clock.release();
+  // Time was looked at when it was first asked for, and again after 32 answers.
+  assertEquals(held[0], first + 2);
+  assertEquals(new Set(held).size, 4);
+  assertEquals(held.findIndex((time) => time !== held[0]), 33);
+  assertEquals(clock.time, held.at(-1));
+  assertEquals(clock.now(), held.at(-1)! + 1);
+});
+
+Deno.test("whatever comes and goes, also while deadlines are met, each is met once and in its time", () => {
+  const random = new Random(20261122);
+  const { clock, pass } = makeClock();
+  const watched = new Set<Probe>();
+  const met: Probe[] = [];
+  const bring = () => {
+    const probe: Probe = new Probe(clock, () => {
+      met.push(probe);
+      watched.delete(probe);
+      clock.unwatch(probe);
+      if (random.below(3) === 0) bring();
+      const [other] = watched;
+      if (other !== undefined && random.below(3) === 0) {
+        watched.delete(other);
+        clock.unwatch(other);
+      }
+    });
+    watched.add(probe);
+    clock.watch(probe);
+    clock.arm(probe, random.below(1000));
+  };
+  for (let i = 0; i < 2000; i++) {
+    bring();
+    const [oldest] = watched;
+    if (random.below(4) === 0) {
+      watched.delete(oldest!);
+      clock.unwatch(oldest!);
+      // Once more does no harm.
+      clock.unwatch(oldest!);
+    }
+    if (random.below(4) === 0) pass(random.below(300));
+    assertEquals(clock.size, watched.size);
+  }
+  while (watched.size > 0) pass(RESOLUTION);
+  assertEquals(clock.size, 0);
+  assertEquals(new Set(met).size, met.length);
 });

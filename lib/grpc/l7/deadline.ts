@@ -50,6 +50,7 @@ export function readTimeout(fields: FieldList): TimeoutField {
 /** The deadline of a call that is under way. */
 export class CallDeadline implements Timed {
   deadline = Infinity;
+  watchedAt = -1;
   /** Called once, when the deadline has passed and nobody else has ended the call. Must not throw. */
   readonly onDeadline: () => void;
   readonly #clock: Clock;

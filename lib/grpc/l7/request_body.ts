@@ -3,10 +3,14 @@
  *
  * @module
  */
+import { requestSlab } from "../../common/slab.ts";
 import type { H2Stream } from "../../http/h2/stream.ts";
 
 /** Bytes of a request that are kept so that it can be sent to another backend. */
 const REPLAY_LIMIT = 16 * 1024;
+/** Bytes of a buffer for more than one message, or piece of one. */
+const MIN_OWN = 1024;
+const NOTHING = new Uint8Array(0);
 
 /**
  * What came of one body. Bytes are granted to the client when they have been framed for a backend, once, however
@@ -18,7 +22,8 @@ export class RequestBody {
   /** Where what comes goes at once, if there is a stream. */
   to: H2Stream | undefined;
   readonly #from: H2Stream;
-  #held: Uint8Array[] = [];
+  /** What is kept, at the beginning of it. */
+  #held: Uint8Array = NOTHING;
   #heldBytes = 0;
   #replayable = true;
   #trailers: Uint8Array | undefined;
@@ -51,11 +56,28 @@ export class RequestBody {
     this.#received += count;
     if (this.#replayable) {
       if (to === undefined || this.#heldBytes + count <= REPLAY_LIMIT) {
-        if (count > 0) this.#held.push(bytes.slice(start, end));
-        this.#heldBytes += count;
+        if (count > 0) this.#hold(bytes, start, end);
       } else this.release();
     }
     if (to !== undefined) this.onSent(to.sendData(bytes, start, end, endStream));
+  }
+
+  /** Most requests are one short message, which takes no memory of its own. */
+  #hold(bytes: Uint8Array, start: number, end: number): void {
+    const before = this.#heldBytes;
+    const after = this.#heldBytes = before + end - start;
+    if (before === 0) {
+      this.#held = requestSlab.copy(bytes, start, end);
+      return;
+    }
+    if (after > this.#held.length) {
+      // Twice as much each time up to the limit; what waits for a connection may be more, and grows by that much.
+      const room = after < REPLAY_LIMIT ? Math.max(after, MIN_OWN) : REPLAY_LIMIT;
+      const larger = new Uint8Array(after + room);
+      larger.set(this.#held.subarray(0, before));
+      this.#held = larger;
+    }
+    this.#held.set(bytes.subarray(start, end), before);
   }
 
   /** Trailers came, as a block, and with them the end. */
@@ -71,12 +93,9 @@ export class RequestBody {
    * @returns How many bytes were framed at once.
    */
   sendTo(stream: H2Stream): number {
-    const held = this.#held;
     const ends = this.ended && this.#trailers === undefined;
     let sent = 0;
-    for (const [index, bytes] of held.entries()) {
-      sent += stream.sendData(bytes, 0, bytes.length, ends && index === held.length - 1);
-    }
+    if (this.#heldBytes > 0) sent = stream.sendData(this.#held, 0, this.#heldBytes, ends);
     if (this.#trailers !== undefined) stream.sendHeaders(this.#trailers, true);
     return sent;
   }
@@ -100,13 +119,14 @@ export class RequestBody {
   /** Nothing need be kept any more. */
   release(): void {
     this.#replayable = false;
-    this.#held = [];
+    this.#held = NOTHING;
     this.#heldBytes = 0;
   }
 
   /** The call is over: what never went must not be missing in the window of the client's connection. */
   close(): void {
-    this.#held = [];
+    this.#held = NOTHING;
+    this.#heldBytes = 0;
     this.#from.consume(this.#received - this.#granted);
     this.#granted = this.#received;
   }

@@ -24,6 +24,8 @@ export class H2ResponseHead {
   contentLength: number = -1;
   /** Whether the content type is `application/grpc` or one of its kin. */
   grpc = false;
+  /** The generation of the fields that were last found `ok`. */
+  #judged = -1;
 
   /** Makes a head that takes what `limits` allow. */
   constructor(limits?: FieldLimits) {
@@ -44,7 +46,9 @@ export class H2ResponseHead {
    */
   interpret(endStream: boolean, noBody: boolean): "ok" | "malformed" {
     const { fields } = this;
-    const { names, count } = fields;
+    const { names, count, generation } = fields;
+    // The same fields as last time: all that was found then still holds.
+    if (generation === this.#judged && !endStream) return "ok";
     this.contentLength = -1;
     this.status = 0;
     this.grpc = false;
@@ -67,11 +71,14 @@ export class H2ResponseHead {
         this.contentLength = length;
       } else return this.#malformed(fields.name(i)); // of the connection; TE is for requests only
     }
-    return this.#checkEnd(endStream, noBody);
+    const verdict = this.#checkEnd(endStream, noBody);
+    this.#judged = verdict === "ok" ? generation : -1;
+    return verdict;
   }
 
   #malformed(detail: string): "malformed" {
     this.detail = detail;
+    this.#judged = -1;
     return "malformed";
   }
 

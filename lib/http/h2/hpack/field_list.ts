@@ -110,6 +110,8 @@ export class FieldList {
   lateType: string | undefined;
   /** Changes with every block that is not the same as the one before. */
   generation = 0;
+  /** What somebody has made of the fields and keeps for when they come again; gone when others come. */
+  memo: object | undefined;
 
   /** How many fields of the block before may be kept. */
   #oldCount = 0;
@@ -195,7 +197,10 @@ export class FieldList {
     this.allFlags = allFlags;
     const next = count === 0 ? BLOCK_START : representations[count]!;
     const same = count > 0 && count === this.#oldCount && next === this.blockEnd;
-    if (!same) this.generation++;
+    if (!same) {
+      this.generation++;
+      this.memo = undefined;
+    }
     this.count = count;
     this.textEnd = count === 0 ? this.textStart : this.textEnds[count - 1]!;
     return next;
