@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { readAcknowledged } from "./acknowledged.ts";
 
 /** Where a peer is, as far as the transport says. */
 export interface PeerAddress {
@@ -33,6 +34,11 @@ export interface Duplex {
   closeWrite(): Promise<void>;
   /** Frees the socket; pending reads and writes fail. May be called more than once, never throws. */
   close(): void;
+  /**
+   * Asked when a write has been pending for long: whether the peer has taken anything all the same since this was
+   * asked last, as far as the transport can tell. Where it cannot, it is left out, or answers `false`.
+   */
+  isTaking?(): boolean;
 }
 
 /** Writes all of `bytes`, however often the transport takes only some. */
@@ -55,6 +61,8 @@ export class ConnDuplex implements Duplex {
   readonly #conn: Deno.Conn;
   #closed = false;
   #remote: PeerAddress | undefined;
+  /** What the peer had acknowledged when that was looked at last. */
+  #acknowledged: number | undefined;
 
   /** Takes the connection over. Nagle's algorithm is turned off where the transport has it. */
   constructor(conn: Deno.Conn) {
@@ -81,6 +89,14 @@ export class ConnDuplex implements Duplex {
 
   closeWrite(): Promise<void> {
     return this.#conn.closeWrite();
+  }
+
+  /** The first answer is `true` wherever the system can be asked: nobody has looked before. */
+  isTaking(): boolean {
+    const { localAddr, remoteAddr } = this.#conn;
+    const before = this.#acknowledged;
+    this.#acknowledged = readAcknowledged(localAddr, remoteAddr);
+    return this.#acknowledged !== before && this.#acknowledged !== undefined;
   }
 
   close(): void {

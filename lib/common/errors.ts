@@ -49,6 +49,7 @@ export type ErrorCode =
   | "too_many_from_client"
   | "rate_limited"
   | "client_closed"
+  | "client_stalled"
   | "no_route"
   | "upgrade_unsupported"
   // upstream: the backend cannot be reached or breaks the protocol
@@ -65,7 +66,9 @@ export type ErrorCode =
   | "upstream_stalled"
   | "deadline_exceeded"
   | "upstream_protocol"
-  // internal
+  // internal: nothing that a peer has done
+  | "local_exhausted"
+  | "shutdown"
   | "internal";
 
 /** What {@linkcode ProxyError} is made of beside its code. */

@@ -45,6 +45,9 @@ const STATUS_OF: Readonly<Partial<Record<ErrorCode, GrpcStatus>>> = {
   upstream_closed: GrpcStatus.Unavailable,
   upstream_reset: GrpcStatus.Unavailable,
   upstream_protocol: GrpcStatus.Unavailable,
+  upstream_stalled: GrpcStatus.Unavailable,
+  local_exhausted: GrpcStatus.Unavailable,
+  shutdown: GrpcStatus.Unavailable,
   upstream_timeout: GrpcStatus.DeadlineExceeded,
   deadline_exceeded: GrpcStatus.DeadlineExceeded,
 };

@@ -56,6 +56,7 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
     retryAfter: 1,
   },
   client_closed: { status: BAD_REQUEST, detail: "The request ended early." },
+  client_stalled: { status: 408, detail: "The client stopped taking the answer." },
   no_route: { status: 404, detail: "No route matches the request." },
   upgrade_unsupported: {
     status: 501,
@@ -82,6 +83,12 @@ const ANSWERS: Readonly<Record<ErrorCode, Answer>> = {
   upstream_stalled: { status: 504, detail: "The backend stopped taking the request." },
   deadline_exceeded: { status: 504, detail: "The deadline of the call has passed." },
   upstream_protocol: { status: 502, detail: "The backend's answer is not valid HTTP." },
+  local_exhausted: {
+    status: 503,
+    detail: "The load balancer has no room for another connection.",
+    retryAfter: 1,
+  },
+  shutdown: { status: 503, detail: "The load balancer is shutting down.", retryAfter: 1 },
   internal: { status: 500, detail: "The load balancer failed." },
 };
 

@@ -43,4 +43,8 @@ export class ReplayDuplex implements Duplex {
   close(): void {
     this.#duplex.close();
   }
+
+  isTaking(): boolean {
+    return this.#duplex.isTaking?.() === true;
+  }
 }

@@ -153,3 +153,17 @@ Deno.test("an honest client is not taken for a flood", async () => {
   assertEquals(peer.connection.streams, 0);
   await peer.close();
 });
+
+Deno.test("a PING for each DATA frame is no flood, not even where the frame is empty", async () => {
+  const peer = await RawPeer.open();
+  peer.onCall = (call) => {
+    call.head();
+    call.stream.sendData(new Uint8Array(0), 0, 0, true);
+  };
+  // Far more than the burst, without any time to earn others.
+  for (let i = 0; i < 300; i++) {
+    await peer.send(headers(2 * i + 1), frame(6, 0, 0, new Uint8Array(8)));
+  }
+  assertEquals(peer.abuse, []);
+  await peer.close();
+});

@@ -14,10 +14,13 @@ Deno.test("without options clients are asked after five minutes, backends never,
     permitIdlePings: true,
     maxAge: Infinity,
     maxAgeGrace: Infinity,
+    windowTimeout: 300_000,
+    idleTimeout: 300_000,
     frameTimeout: 10_000,
   });
   assertEquals(backendConnections({}), {
     fields,
+    windowTimeout: 300_000,
     keepaliveTime: Infinity,
     keepaliveTimeout: 20_000,
     keepaliveIdle: false,
@@ -34,7 +37,13 @@ Deno.test("every option reaches the side that it is for", () => {
       minPingInterval: 3,
       permitWithoutCalls: false,
     },
-    timeouts: { maxConnectionAge: 4, maxConnectionAgeGrace: 5, requestHead: 7_000 },
+    timeouts: {
+      idle: 6_000,
+      maxConnectionAge: 4,
+      maxConnectionAgeGrace: 5,
+      requestHead: 7_000,
+      windowStall: 8_000,
+    },
     limits: { maxHead: 100_000, maxFields: 6 },
   };
   const fields = { maxBlock: 200_000, maxListSize: 100_000, maxFields: 6 };
@@ -47,10 +56,13 @@ Deno.test("every option reaches the side that it is for", () => {
     permitIdlePings: false,
     maxAge: 4,
     maxAgeGrace: 5,
+    windowTimeout: 8_000,
+    idleTimeout: 6_000,
     frameTimeout: 7_000,
   });
   assertEquals(backendConnections(options), {
     fields,
+    windowTimeout: 8_000,
     keepaliveTime: 10_000,
     keepaliveTimeout: 2,
     keepaliveIdle: true,

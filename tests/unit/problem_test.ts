@@ -27,6 +27,7 @@ const STATUSES: Record<ErrorCode, number> = {
   too_many_from_client: 503,
   rate_limited: 429,
   client_closed: 400,
+  client_stalled: 408,
   no_route: 404,
   upgrade_unsupported: 501,
   no_backend: 503,
@@ -42,6 +43,8 @@ const STATUSES: Record<ErrorCode, number> = {
   upstream_stalled: 504,
   deadline_exceeded: 504,
   upstream_protocol: 502,
+  local_exhausted: 503,
+  shutdown: 503,
   internal: 500,
 };
 const CODES = Object.keys(STATUSES) as ErrorCode[];

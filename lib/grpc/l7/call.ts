@@ -141,11 +141,23 @@ export class GrpcCall implements StreamListener, AttemptedCall {
   }
 
   onReset(reset: StreamReset): void {
+    const { stalled, aborted } = reset;
+    if (stalled) {
+      // The call may be over by then: what waits is the end of an answer.
+      this.context.metrics.refused("client_stalled");
+      const client = this.#forwarding.client.address;
+      log.info("a client does not take its answer", { client, detail: reset.detail });
+    }
     if (this.finished) return;
-    this.record.error = "client_closed";
-    log.debug("a client cancelled", { detail: reset.detail });
+    if (stalled) this.record.error = "client_stalled";
+    else if (aborted) this.record.error = "shutdown";
+    else {
+      this.record.error = "client_closed";
+      log.debug("a client cancelled", { detail: reset.detail });
+    }
     this.#attempts?.up?.reset(H2Code.Cancel);
-    this.finish(this.deadline?.isDue ? GrpcStatus.DeadlineExceeded : GrpcStatus.Cancelled);
+    if (this.deadline?.isDue) this.finish(GrpcStatus.DeadlineExceeded);
+    else this.finish(stalled ? statusOfReset(reset.code) : GrpcStatus.Cancelled);
   }
 
   onSent(count: number): void {
@@ -166,9 +178,9 @@ export class GrpcCall implements StreamListener, AttemptedCall {
     if (!this.body.ended) this.#down.endEarly();
   }
 
-  reset({ connectionLost, code }: StreamReset, error: ErrorCode): void {
+  reset({ connectionLost, stalled, code }: StreamReset, error: ErrorCode): void {
     this.record.error = error;
-    if (connectionLost && this.record.grpc) return this.breakOff(error);
+    if ((connectionLost || stalled) && this.record.grpc) return this.breakOff(error);
     this.#down.reset(connectionLost ? H2Code.InternalError : code);
     this.finish(statusOfReset(code));
   }

@@ -3,20 +3,27 @@
  *
  * @module
  */
+import type { LiveBackend } from "../../backend/backend.ts";
 import type { RetryRules } from "../../backend/recovery.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { H2Code } from "../../http/h2/errors.ts";
 import type { StreamReset } from "../../http/h2/stream.ts";
 import { getLogger } from "../../observe/logger.ts";
+import { SampledLog } from "../../observe/sampled_log.ts";
 import type { RetryCondition } from "../../route/retry.ts";
 import { GrpcStatus } from "../status.ts";
 import type { CallDeadline } from "./deadline.ts";
 import type { Failure } from "./retries.ts";
 
-const log = getLogger("grpc");
+const unreached = new SampledLog(getLogger("grpc"), {
+  message: "a backend was not reached",
+  by: ["code", "backend"],
+});
 
 /** What it means that a stream was reset. */
-export function codeOf({ connectionLost }: StreamReset): ErrorCode {
+export function codeOf({ connectionLost, stalled, broken }: StreamReset): ErrorCode {
+  if (stalled) return "upstream_stalled";
+  if (broken) return "upstream_protocol";
   return connectionLost ? "upstream_closed" : "upstream_reset";
 }
 
@@ -49,15 +56,19 @@ export function blames(
   failure: Failure | undefined,
   deadline: CallDeadline | undefined,
 ): boolean {
-  return code !== "pool_exhausted" && code !== "internal" && failure?.again !== true &&
-    deadline?.isDue !== true;
+  return code !== "pool_exhausted" && code !== "local_exhausted" && code !== "internal" &&
+    failure?.again !== true && deadline?.isDue !== true;
 }
 
-/** What it means that there is no connection. */
-export function asUnreached(error: unknown): ProxyError {
+/** What it means that there is no connection to a backend, which is `undefined` for the own services. */
+export function asUnreached(error: unknown, backend: LiveBackend | undefined): ProxyError {
   const known = error instanceof ProxyError
     ? error
     : new ProxyError("internal", "internal", "a call failed", { cause: error });
-  log.warning("a backend was not reached", { error: describeError(known) });
+  unreached.warning({
+    code: known.code,
+    backend: backend?.addr ?? "",
+    error: describeError(known),
+  });
   return known;
 }

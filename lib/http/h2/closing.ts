@@ -5,6 +5,7 @@
  * @module
  */
 import type { Duplex } from "../../common/duplex.ts";
+import type { CloseReason } from "../../observe/close_reason.ts";
 import { type ConnectionError, connectionError, H2Code } from "./errors.ts";
 import { encodeGoaway, encodePing } from "./frame_writer.ts";
 import { MAX_UINT31 } from "./frames.ts";
@@ -44,7 +45,10 @@ export class Closing {
   phase: Phase = "open";
   /** Why we ended the connection, if the peer made us. */
   error: ConnectionError | undefined;
+  /** Why we ended it, if it was a time or a limit of ours. */
+  reason: CloseReason | undefined;
   readonly #parts: ClosingParts;
+  #aborted = false;
   #peerLeaves = false;
   #saidLast = false;
   #goodbye: Promise<void> | undefined;
@@ -87,10 +91,12 @@ export class Closing {
   /**
    * Takes no more streams, in two steps so that none under way to us is lost; ends when all have ended.
    *
-   * @param debug Why, as debug data of the first GOAWAY.
+   * @param reason Why, if it is a time or a limit of ours.
+   * @param debug The same for the peer, as debug data of the first GOAWAY.
    */
-  drain(debug = ""): void {
+  drain(reason?: CloseReason, debug = ""): void {
     if (this.phase !== "open") return;
+    this.reason = reason;
     const { link } = this.#parts;
     if (link.role === "client" || !link.ready) return this.#leave();
     // RFC 9113, section 6.8: a server "SHOULD send an initial GOAWAY frame with the last stream
@@ -145,25 +151,37 @@ export class Closing {
     this.error = error;
     this.#goaway(this.#parts.streams.lastOfPeer, error.code, error.detail);
     this.#close();
-    this.lose("the connection ended");
+    this.lose(error.detail, { broken: true });
     return true;
   }
 
   /** Ends the connection without a word: the peer is gone, or has had its time. Its streams are lost. */
-  cut(detail: string): void {
+  cut(reason: CloseReason, detail: string): void {
     if (this.closed) return;
+    this.reason = reason;
     this.error = connectionError(H2Code.NoError, detail);
-    this.lose(detail);
+    this.lose(detail, { stalled: reason === "write_timeout" });
+    this.#parts.duplex.close();
+  }
+
+  /** Ends the connection at once, because we end. */
+  abort(): void {
+    this.#aborted = true;
     this.#parts.duplex.close();
   }
 
   /** Every stream that is still open is lost. */
-  lose(detail: string): void {
+  lose(
+    detail: string,
+    whose: { readonly stalled?: boolean; readonly broken?: boolean } = {},
+  ): void {
     this.phase = "closed";
     this.#parts.streams.dropAbove(0, {
       code: H2Code.Cancel,
       unprocessed: false,
       connectionLost: true,
+      ...whose,
+      aborted: this.#aborted,
       detail,
     });
   }

@@ -31,8 +31,17 @@ export interface H2Options {
    * wait for it. DATA may take any time, for it is passed on as it comes. Default 10,000.
    */
   readonly frameTimeout: number;
-  /** How long a write may take, in milliseconds. Default 60,000. */
+  /**
+   * How long the peer may take nothing of what is written to its connection, in milliseconds. Default 60,000. Where the
+   * transport knows more than the runtime ({@linkcode Duplex.isTaking}), it is asked each time.
+   */
   readonly writeTimeout: number;
+  /**
+   * How long the peer may leave a window shut that something waits for, in milliseconds, and a second more for each KiB
+   * that it has got and not granted again. Then the stream is reset, and a connection whose own window it was is
+   * drained. Default 300,000.
+   */
+  readonly windowTimeout: number;
   /** How long a connection without streams stays open, in milliseconds. Default 300,000. */
   readonly idleTimeout: number;
   /**
@@ -74,6 +83,7 @@ export const DEFAULT_H2_OPTIONS: H2Options = {
   settingsTimeout: 10_000,
   frameTimeout: 10_000,
   writeTimeout: 60_000,
+  windowTimeout: 300_000,
   idleTimeout: 300_000,
   keepaliveTime: Infinity,
   keepaliveTimeout: 20_000,
@@ -104,6 +114,8 @@ export interface H2Handler {
   onReady?(): void;
   /** Later SETTINGS came: the peer may take more streams now, or fewer. */
   onSettings?(): void;
+  /** A stream was refused because the peer had as many open as it may. */
+  onExcess?(): void;
   /** Abuse was met; the token is for the metrics. */
   onAbuse?(token: AbuseToken): void;
 }

@@ -14,7 +14,7 @@ const HIGH_WATER = 256 * 1024;
 
 /** Told how writing goes on. Nothing of it may throw. */
 export interface OutboxWatcher {
-  /** A write begins. */
+  /** A write begins, or goes on behind a part that was taken. */
   onWriteBegun(): void;
   /** It has ended; what is framed now leaves in the next one. */
   onWritten(): void;
@@ -78,6 +78,7 @@ export class Outbox {
     const bytes = this.#leaving!;
     if (count < bytes.length) {
       const rest = this.#leaving = bytes.subarray(count);
+      this.#watcher.onWriteBegun();
       this.#duplex.write(rest).then(this.#onTaken, this.#onFailed);
       return;
     }

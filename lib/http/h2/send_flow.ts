@@ -14,13 +14,31 @@ import type { H2Stream } from "./stream.ts";
 export const INITIAL_WINDOW = 65_535;
 /** Bytes that one stream sends before it is the turn of the next. */
 const TURN = 16 * 1024;
+/**
+ * Bytes per second that a peer is believed to take of what it has got and not granted again. Most grant a window when
+ * half of it has been read, so who reads a large one slowly says nothing for minutes.
+ */
+const LEAST_RATE = 1024;
+
+/** Told when streams begin to wait. Must not throw. */
+export interface BlockedWatcher {
+  /** One does; others may wait already. */
+  onBlocked(): void;
+}
 
 /** The sending half of all streams of one connection. */
 export class SendFlow {
   readonly #link: Link;
   readonly #encoder = new Encoder();
-  readonly #blocked = new Set<H2Stream>();
+  /** Streams that wait, and when each has moved last, in whole milliseconds of the clock. */
+  readonly #blocked = new Map<H2Stream, number>();
   #window = INITIAL_WINDOW;
+  /** The least that the peer has had of us and not granted again; below 0 when it has granted more than at first. */
+  #leastTaken = 0;
+  /** When anything was granted or framed while streams waited, in the same. */
+  #movedAt = 0;
+  /** Told when streams begin to wait. */
+  watcher: BlockedWatcher | undefined;
 
   /** Makes the sending half of a new connection. */
   constructor(link: Link) {
@@ -71,6 +89,8 @@ export class SendFlow {
     if (start === end && endStream) {
       encodeDataHeader(out, stream.id, 0, true);
       stream.localEnded = true;
+      // Peers that measure the bandwidth send a PING for an empty frame too.
+      budget.countDataSent();
     }
     outbox.schedule();
     return at - start;
@@ -78,7 +98,38 @@ export class SendFlow {
 
   /** Remembers that the stream has something queued. */
   block(stream: H2Stream): void {
-    this.#blocked.add(stream);
+    if (this.#blocked.has(stream)) return;
+    this.#blocked.set(stream, this.#time);
+    this.watcher?.onBlocked();
+  }
+
+  get #time(): number {
+    return Math.trunc(this.#link.clock.time);
+  }
+
+  /** The streams that have something queued, as they are now. */
+  get waiting(): H2Stream[] {
+    return [...this.#blocked.keys()];
+  }
+
+  /**
+   * How long a stream that waits may go on without a move, in milliseconds, when it may for `limit` and as long beside
+   * that as taking what the peer has got may last; not above 0 when its time is over. A stream that the socket holds
+   * up has all its time: whether that goes on is seen where it is written to.
+   */
+  patience(stream: H2Stream, limit: number): number {
+    const own = stream.sendWindow <= 0;
+    if (!own && this.#window > 0) return limit;
+    const { peer } = this.#link;
+    const now = this.#time;
+    // A stream whose own window is shut also waits for what is in flight on others before it.
+    const inFlight = INITIAL_WINDOW - this.#window - this.#leastTaken;
+    const held = own
+      ? Math.max(inFlight, peer.initialWindowSize - stream.sendWindow - stream.leastTaken)
+      : inFlight;
+    const moved = this.#blocked.get(stream) ?? now;
+    const since = own ? moved : Math.max(moved, this.#movedAt);
+    return since + limit + held * 1000 / LEAST_RATE - now;
   }
 
   /** Forgets a stream. */
@@ -90,6 +141,9 @@ export class SendFlow {
   grant(increment: number): boolean {
     this.#window += increment;
     if (this.#window > MAX_UINT31) return false;
+    const taken = INITIAL_WINDOW - this.#window;
+    if (taken < this.#leastTaken) this.#leastTaken = taken;
+    this.#movedAt = this.#time;
     this.pump();
     return true;
   }
@@ -98,7 +152,12 @@ export class SendFlow {
   grantTo(stream: H2Stream, increment: number): boolean {
     stream.sendWindow += increment;
     if (stream.sendWindow > MAX_UINT31) return false;
-    if (this.#blocked.has(stream)) this.pump();
+    const taken = this.#link.peer.initialWindowSize - stream.sendWindow;
+    if (taken < stream.leastTaken) stream.leastTaken = taken;
+    if (this.#blocked.has(stream)) {
+      this.#blocked.set(stream, this.#time);
+      this.pump();
+    }
     return true;
   }
 
@@ -111,15 +170,22 @@ export class SendFlow {
   pump(): void {
     const { outbox } = this.#link;
     const blocked = this.#blocked;
+    if (blocked.size === 0) return;
+    const now = this.#time;
     let progress = true;
     while (progress && blocked.size > 0 && !outbox.full) {
       progress = false;
-      for (const stream of [...blocked]) {
+      for (const stream of [...blocked.keys()]) {
         const before = stream.queued;
         if (!stream.pump(TURN)) {
           blocked.delete(stream);
+          this.#movedAt = now;
           progress = true;
-        } else if (stream.queued < before) progress = true;
+        } else if (stream.queued < before) {
+          progress = true;
+          this.#movedAt = now;
+          blocked.set(stream, now);
+        }
         if (outbox.full) break;
       }
     }

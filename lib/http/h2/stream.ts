@@ -16,6 +16,12 @@ export interface StreamReset {
   readonly unprocessed: boolean;
   /** Whether the whole connection ended. */
   readonly connectionLost: boolean;
+  /** Whether it was us who ended either, because the peer did not take what we had for it. */
+  readonly stalled?: boolean;
+  /** Whether it was us who ended the connection, because the peer broke a rule of it or asked for too much. */
+  readonly broken?: boolean;
+  /** Whether it was us who ended the connection, whatever was under way on it. */
+  readonly aborted?: boolean;
   /** What happened, for the log. */
   readonly detail: string;
 }
@@ -53,6 +59,8 @@ export interface StreamHost {
   frameReset(stream: H2Stream, code: H2Code): void;
   /** Remembers that the stream has something queued. */
   markBlocked(stream: H2Stream): void;
+  /** How long a stream that waits may go on without a move; {@linkcode SendFlow.patience}. */
+  patience(stream: H2Stream, limit: number): number;
   /** Counts bytes that have gone on, for the windows that we grant. */
   credit(stream: H2Stream | undefined, count: number): void;
   /** Forgets a stream that both sides have ended. */
@@ -73,6 +81,8 @@ export class H2Stream {
   unGranted = 0;
   /** When it was opened, in milliseconds of the connection's clock, to a tick. */
   opened = 0;
+  /** The least that the peer has had of it and not granted again; below 0 when it has granted more than at first. */
+  leastTaken = 0;
   /** Whether we have ended our side. */
   localEnded = false;
   /** Whether the peer has ended its side. */
@@ -86,7 +96,8 @@ export class H2Stream {
   /** Whether the response has no body whatever its head says (HEAD); client role. */
   noBody = false;
   readonly #host: StreamHost;
-  #queue: Uint8Array[] = [];
+  /** Made when something has to wait, which with most streams is never. */
+  #queue: Uint8Array[] | undefined;
   #queued = 0;
   #endQueued = false;
   #trailers: Uint8Array | undefined;
@@ -103,6 +114,11 @@ export class H2Stream {
   /** Bytes that wait for a window. */
   get queued(): number {
     return this.#queued;
+  }
+
+  /** Whether nothing waits, or the peer is believed to take what it has got: it may be silent for `limit` milliseconds. */
+  isTaking(limit: number): boolean {
+    return this.#queued === 0 || this.#host.patience(this, limit) > 0;
   }
 
   /**
@@ -136,7 +152,7 @@ export class H2Stream {
       }
     }
     if (start + sent < end) {
-      this.#queue.push(bytes.slice(start + sent, end));
+      (this.#queue ??= []).push(bytes.slice(start + sent, end));
       this.#queued += end - start - sent;
     }
     this.#endQueued ||= endStream;
@@ -146,17 +162,18 @@ export class H2Stream {
 
   /** Sends what waits, at most `limit` bytes; whether anything is left. */
   pump(limit: number): boolean {
+    const queue = this.#queue ?? [];
     let sent = 0;
-    while (this.#queue.length > 0 && sent < limit) {
-      const first = this.#queue[0]!;
-      const last = this.#queue.length === 1 && this.#endQueued;
+    while (queue.length > 0 && sent < limit) {
+      const first = queue[0]!;
+      const last = queue.length === 1 && this.#endQueued;
       const count = this.#host.frameData(this, first, 0, first.length, last);
       sent += count;
       if (count < first.length) {
-        if (count > 0) this.#queue[0] = first.subarray(count);
+        if (count > 0) queue[0] = first.subarray(count);
         break;
       }
-      this.#queue.shift();
+      queue.shift();
     }
     this.#queued -= sent;
     if (this.#queued === 0) {
@@ -203,7 +220,7 @@ export class H2Stream {
     this.#trailers = undefined;
     const dropped = this.#queued;
     if (dropped === 0) return;
-    this.#queue = [];
+    this.#queue = undefined;
     this.#queued = 0;
     // Wherever they came from, they must not be missing in the window of that connection.
     this.listener?.onSent(dropped);

@@ -11,6 +11,7 @@ import type { Link } from "./link.ts";
 import { ReceiveFlow } from "./receive_flow.ts";
 import { SendFlow } from "./send_flow.ts";
 import { H2Stream, type StreamHost, type StreamReset } from "./stream.ts";
+import { StreamTable } from "./stream_table.ts";
 
 /** Streams that we have reset and whose late frames are ignored (section 5.4.2). */
 const REMEMBERED_RESETS = 256;
@@ -33,7 +34,7 @@ export class Streams implements StreamHost {
   lastOfPeer = 0;
   readonly #link: Link;
   readonly #watcher: StreamsWatcher;
-  readonly #open = new Map<number, H2Stream>();
+  readonly #open = new StreamTable<H2Stream>();
   readonly #resets = new Set<number>();
   #next = 1;
 
@@ -99,7 +100,7 @@ export class Streams implements StreamHost {
     const { peer, options } = this.#link;
     const stream = new H2Stream(id, this, peer.initialWindowSize, options.streamWindow);
     stream.opened = this.#link.clock.time;
-    this.#open.set(id, stream);
+    this.#open.add(stream);
     this.#watcher.onOpened();
     return stream;
   }
@@ -120,6 +121,10 @@ export class Streams implements StreamHost {
 
   markBlocked(stream: H2Stream): void {
     this.sending.block(stream);
+  }
+
+  patience(stream: H2Stream, limit: number): number {
+    return this.sending.patience(stream, limit);
   }
 
   credit(stream: H2Stream | undefined, count: number): void {
@@ -158,6 +163,17 @@ export class Streams implements StreamHost {
     stream.listener?.onReset({ code, unprocessed: false, connectionLost: false, detail });
   }
 
+  /**
+   * The same because the peer does not take what is held for it. It does not count like a reset of its own: who stalls
+   * for so long makes us do nothing often.
+   */
+  stall(stream: H2Stream, code: H2Code): void {
+    this.frameReset(stream, code);
+    const detail = "the peer takes nothing of what waits for it";
+    const reset = { code, unprocessed: false, connectionLost: false, stalled: true, detail };
+    stream.listener?.onReset(reset);
+  }
+
   /** The same because the peer broke a rule of the stream, which counts like a reset of its own. */
   refuse(stream: H2Stream, code: H2Code, detail = "the peer broke the protocol"): void {
     this.decline(stream, code, detail);
@@ -173,7 +189,7 @@ export class Streams implements StreamHost {
 
   /** Drops all streams above `last`; with 0, all. */
   dropAbove(last: number, reset: StreamReset): void {
-    for (const stream of [...this.#open.values()]) if (stream.id > last) this.drop(stream, reset);
+    for (const stream of this.#open.list()) if (stream.id > last) this.drop(stream, reset);
   }
 
   /**
@@ -182,7 +198,7 @@ export class Streams implements StreamHost {
    * RFC 9113, section 6.9.2: "a receiver MUST adjust the size of all stream flow-control windows".
    */
   shiftWindows(delta: number): boolean {
-    for (const stream of this.#open.values()) {
+    for (const stream of this.#open.list()) {
       stream.sendWindow += delta;
       if (stream.sendWindow > MAX_UINT31) return false;
     }

@@ -74,6 +74,14 @@ export class BodyTransfer {
     if (this.#remaining === 0) this.done = true;
   }
 
+  /**
+   * Asked when nothing has moved for long: whether `to` is waited for, and takes what was written all the same. The
+   * system wakes a writer when a third of its send buffer is free, which a slow reader may take minutes for.
+   */
+  isTakenBy(to: Duplex | undefined): boolean {
+    return this.waiting === "sink" && to?.isTaking?.() === true;
+  }
+
   /** Appends what has been read already, as far as it fits into the buffer of `out` as it is. */
   copyTo(out: ByteWriter): void {
     if (this.done || this.#reader.available === 0) return;
