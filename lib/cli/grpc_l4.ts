@@ -6,12 +6,14 @@
 
 import { GrpcL4 } from "../load_balancer.ts";
 import { makeCommand } from "./command.ts";
+import { connectionLimits } from "./overload_options.ts";
 import { retryBudget } from "./retry_options.ts";
 import { serve } from "./serve.ts";
 import {
   adminOptions,
   balanceOptions,
   callLimits,
+  callTimeouts,
   commonLimits,
   commonTimeouts,
   h2Timeouts,
@@ -41,10 +43,13 @@ export const command = makeCommand({
     ...logOptions,
     ...retryBudget,
     ...commonTimeouts,
-    ...poolTimeouts,
+    ...callTimeouts,
+    "upstream-idle-timeout": poolTimeouts["upstream-idle-timeout"],
     ...h2Timeouts,
     ...commonLimits,
-    ...callLimits,
+    ...connectionLimits,
+    "max-head-size": callLimits["max-head-size"],
+    "max-fields": callLimits["max-fields"],
   },
   run: (values) => serve(values, (options) => new GrpcL4(options)),
 });

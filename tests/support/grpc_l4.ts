@@ -35,6 +35,10 @@ export interface GrpcL4Options extends H2BackendOptions {
   readonly calls?: Partial<GrpcContext>;
   readonly upstream?: Partial<H2Options>;
   readonly client?: Partial<H2Options>;
+  /** How many connections each backend may have; any number unless given. */
+  readonly maxConnections?: number;
+  /** How many clients may wait for one; 8 unless given. */
+  readonly maxWaiting?: number;
   /** Whether the client goes on with its dynamic table whatever the backend says, as h2spec does. */
   readonly keepsTable?: boolean;
 }
@@ -51,6 +55,10 @@ export class GrpcL4Scene implements AsyncDisposable, OwnServices {
   readonly backends: Map<string, H2Backend> = new Map();
   /** Hosts that nobody answers at. */
   readonly down: Set<string> = new Set();
+  /** What keeps this host from connecting to any. */
+  prevented: ProxyError | undefined;
+  /** What connecting to a backend waits for. */
+  gate: Promise<void> | undefined;
   /** What answers the own services. */
   readonly own: H2Backend;
   client!: H2Client;
@@ -83,13 +91,16 @@ export class GrpcL4Scene implements AsyncDisposable, OwnServices {
       fallback: false,
       connections: {
         maxConnections: 8,
-        maxWaiting: 8,
+        maxWaiting: options.maxWaiting ?? 8,
         waitTimeout: 2_000,
         idleTimeout: 30_000,
         connectTimeout: 1_000,
       },
       clock,
       connect: this.#connect,
+      ...(options.maxConnections === undefined
+        ? {}
+        : { requests: { maxRequests: options.maxConnections } }),
     });
     for (const addr of options.backends ?? ["a:80"]) {
       this.backends.set(addr, new H2Backend({ ...options, clock }));
@@ -109,10 +120,17 @@ export class GrpcL4Scene implements AsyncDisposable, OwnServices {
 
   /** A client's end of a connection to the balancer; the first one is that of {@linkcode open}. */
   connect(): Duplex {
-    const { clock } = this.time;
     const [ours, theirs] = makeMemoryPair({ hostname: "192.0.2.1", port: 50_000 });
+    this.server = new TunnelConnection(theirs, this.context);
+    this.#served = this.server.serve().then(() => void (this.finished = true));
+    return ours;
+  }
+
+  /** What connections share. */
+  get context(): TunnelContext {
+    const { clock } = this.time;
     const recovery = makeRecovery(clock, "grpc");
-    const context: TunnelContext = {
+    return {
       calls: {
         services: this,
         planner: new Planner(this.registry, recovery.rules),
@@ -133,9 +151,6 @@ export class GrpcL4Scene implements AsyncDisposable, OwnServices {
       h2: this.#options.upstream ?? {},
       onBackends: (listener) => this.registry.onChange(listener),
     };
-    this.server = new TunnelConnection(theirs, context);
-    this.#served = this.server.serve().then(() => void (this.finished = true));
-    return ours;
   }
 
   claims(path: string): boolean {
@@ -150,18 +165,25 @@ export class GrpcL4Scene implements AsyncDisposable, OwnServices {
     return Promise.resolve(this.#local);
   }
 
-  readonly #connect: Connect = (address): Promise<Duplex> => {
+  readonly #connect: Connect = async (address): Promise<Duplex> => {
+    await this.gate;
     const host = formatAddress(address).replace(/^\w+:\/\//, "");
+    if (this.prevented !== undefined) throw this.prevented;
     const backend = this.backends.get(host);
     if (backend === undefined || this.down.has(host)) {
-      return Promise.reject(
-        new ProxyError("connect_failed", "upstream", `${host} is down`, { retry: "safe" }),
-      );
+      throw new ProxyError("connect_failed", "upstream", `${host} is down`, { retry: "safe" });
     }
     const [ours, theirs] = makeMemoryPair();
     backend.serve(theirs);
-    return Promise.resolve(ours);
+    return ours;
   };
+
+  /** Lets connecting to backends wait until what is returned is called. */
+  shut(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.gate = promise;
+    return resolve;
+  }
 
   /** The backend at a host. */
   backend(host = "a:80"): H2Backend {

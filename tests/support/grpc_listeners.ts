@@ -40,16 +40,18 @@ const SHUTDOWN_MS = 2000;
 export class GrpcScene implements AsyncDisposable {
   readonly lb: GrpcBalancer;
   addr!: Deno.Addr;
+  readonly #kind: GrpcListener;
   readonly #open: AsyncDisposable[] = [];
 
-  private constructor(lb: GrpcBalancer) {
+  private constructor(kind: GrpcListener, lb: GrpcBalancer) {
+    this.#kind = kind;
     this.lb = lb;
   }
 
   /** Lets a balancer of the given kind listen. */
   static async open(kind: GrpcListener, options: HttpL7Options): Promise<GrpcScene> {
     const timeouts = { shutdown: SHUTDOWN_MS, ...options.timeouts };
-    const scene = new GrpcScene(kind.make({ ...options, timeouts }));
+    const scene = new GrpcScene(kind, kind.make({ ...options, timeouts }));
     scene.addr = (await scene.lb.start("127.0.0.1:0")).addr;
     return scene;
   }
@@ -73,10 +75,21 @@ export class GrpcScene implements AsyncDisposable {
     return this.lb.metrics.listener(this.lb.name).refusals.get(reason) ?? 0;
   }
 
-  /** Waits until nothing is in flight at any backend. */
+  /**
+   * Waits until nothing is in flight at any backend. At layer 4, where that is connections, until no call is under way
+   * and no connection has lost its client.
+   */
   async idle(): Promise<void> {
-    const busy = () => this.lb.backends().filter(({ in_flight }) => in_flight > 0);
-    await until(() => busy().length === 0, () => `in flight: ${JSON.stringify(busy())}`);
+    const { lb } = this;
+    const metrics = lb.metrics.listener(lb.name);
+    const layer4 = this.#kind.layer === "l4";
+    const busy = () => {
+      const inFlight = lb.backends().reduce((sum, { in_flight }) => sum + in_flight, 0);
+      if (!layer4) return inFlight;
+      const calls = [...metrics.grpc.series()].reduce((sum, { active }) => sum + active, 0);
+      return calls + Math.max(0, inFlight - metrics.connectionsActive);
+    };
+    await until(() => busy() === 0, () => `in flight: ${busy()}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

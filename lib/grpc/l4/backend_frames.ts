@@ -21,12 +21,17 @@ import type { Tunnel } from "./tunnel.ts";
 import type { TunnelCall } from "./tunnel_call.ts";
 import { GRANT_STEP } from "./windows.ts";
 
+/** What a backend did that it is left for, as the token of log and metrics. */
+export type Breach = AbuseToken | "upstream_protocol";
+
 /** Told what becomes of the backend. Nothing of it may throw. */
 export interface BackendEvents {
   /** Its first SETTINGS came. */
   onReady(): void;
+  /** The head of an answer came. */
+  onAnswer(): void;
   /** It broke a rule of the connection. */
-  onError(error: ConnectionError): void;
+  onError(error: ConnectionError, breach: Breach): void;
   /** It takes no more streams. */
   onGoaway(): void;
 }
@@ -57,9 +62,13 @@ export class BackendFrames implements FrameJudge {
     this.#blocks = new BlockReader(leg, this.#head.fields);
   }
 
-  onBadFrame(error: ConnectionError): void {
+  onBadFrame(error: ConnectionError, breach: Breach = "upstream_protocol"): void {
     this.ended = true;
-    this.#events.onError(error);
+    this.#events.onError(error, breach);
+  }
+
+  onLateFrame(): void {
+    if (!this.ended) this.#refuses("frame_timeout");
   }
 
   #violates(code: H2Code, detail: string): Verdict {
@@ -69,7 +78,7 @@ export class BackendFrames implements FrameJudge {
 
   #refuses(token: AbuseToken | undefined): boolean {
     if (token === undefined) return false;
-    this.#violates(H2Code.EnhanceYourCalm, token);
+    this.onBadFrame(connectionError(H2Code.EnhanceYourCalm, token), token);
     return true;
   }
 
@@ -143,10 +152,10 @@ export class BackendFrames implements FrameJudge {
   #passBlock(): Verdict {
     const { fields } = this.#head;
     this.#tunnel.client.budget.countHeadersSent();
-    const { blocks, target } = this.#leg;
+    const { blocks } = this.#leg;
     if (blocks.passes(fields)) return "pass";
     blocks.encode(this.#leg.onward, fields, this.#blocks.streamId, this.#blocks.endStream);
-    target!.schedule();
+    this.#tunnel.client.outlet.schedule();
     return "drop";
   }
 
@@ -161,6 +170,7 @@ export class BackendFrames implements FrameJudge {
       call.headed = true;
       call.backendExpected = call.noBody ? -1 : head.contentLength;
       call.record.httpStatus = head.status;
+      this.#events.onAnswer();
     } else if (++call.interim > MAX_INTERIM) return this.#onEndless(call);
     const verdict = this.#passBlock();
     if (!endStream) return verdict;
@@ -352,7 +362,7 @@ export class BackendFrames implements FrameJudge {
     const tunnel = this.#tunnel;
     tunnel.lastOfBackend = Math.min(tunnel.lastOfBackend, this.#leg.frames.lastStreamId);
     tunnel.spillAnswers();
-    for (const call of [...tunnel.calls.values()]) {
+    for (const call of tunnel.calls.list()) {
       if (call.id <= tunnel.lastOfBackend) continue;
       // RFC 9113, section 6.8: streams above the last one "can be treated as though they had never been
       // created at all". The client may send them again, on the connection that it is told to make.

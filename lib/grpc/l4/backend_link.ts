@@ -1,6 +1,6 @@
 /**
- * The backend of a tunnel: picked and connected to when the first call for it comes, and there until one of both
- * sides ends.
+ * The backend of a tunnel: searched for and connected to when the first call for it comes, and there until one of
+ * both sides ends.
  *
  * @module
  */
@@ -8,31 +8,39 @@ import type { Lease, LiveBackend } from "../../backend/backend.ts";
 import { ANSWERED } from "../../backend/outcome.ts";
 import { failedBy } from "../../backend/recovery.ts";
 import type { Timed } from "../../common/clock.ts";
-import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
+import type { Duplex } from "../../common/duplex.ts";
+import { type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { type ConnectionError, H2Code } from "../../http/h2/errors.ts";
 import { encodeGoaway, encodeSettingsAck } from "../../http/h2/frame_writer.ts";
+import { Keepalive } from "../../http/h2/keepalive.ts";
 import { DEFAULT_H2_OPTIONS, type H2Options } from "../../http/h2/options.ts";
 import { CLIENT_PREFACE } from "../../http/h2/preface.ts";
 import { Setting } from "../../http/h2/settings.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { UpstreamStats } from "../../observe/metrics.ts";
-import { hashText } from "../../strategy/hash.ts";
-import { type BackendEvents, BackendFrames } from "./backend_frames.ts";
+import { type BackendEvents, BackendFrames, type Breach } from "./backend_frames.ts";
+import { BackendSearch } from "./backend_search.ts";
+import { attach, detach, giveUp, settingsFor } from "./binding.ts";
 import type { Binder } from "./client_blocks.ts";
-import { settingsFor } from "./client_frames.ts";
 import type { TunnelContext } from "./context.ts";
-import { Keepalive } from "./keepalive.ts";
 import { Leg } from "./leg.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 const log = getLogger("grpc");
 
-/** What belongs to one backend that has been picked. */
+/** What belongs to one connection to a backend. */
 interface Connected {
   readonly live: LiveBackend;
+  /** Held as long as the connection, which is what the backend has in flight. */
+  readonly lease: Lease;
   readonly leg: Leg;
   readonly stats: UpstreamStats;
-  readonly keepalive: Keepalive | undefined;
+  /** Resolves when it takes calls; rejects when it ends before. */
+  readonly ready: PromiseWithResolvers<void>;
+  /** Whether it has answered a call. */
+  answered: boolean;
+  /** Why it ended, as the token of log and metrics. */
+  reason: ErrorCode | Breach;
 }
 
 /** The backend's side of one tunnel. */
@@ -41,9 +49,9 @@ export class BackendLink implements Binder, BackendEvents, Timed {
   readonly #tunnel: Tunnel;
   readonly #context: TunnelContext;
   readonly #options: H2Options;
+  readonly #search: BackendSearch;
   #connected: Connected | undefined;
-  #lease: Lease | undefined;
-  #ready: PromiseWithResolvers<void> | undefined;
+  #binding: Promise<void> | undefined;
   #running: Promise<void> | undefined;
   #closed = false;
 
@@ -52,53 +60,38 @@ export class BackendLink implements Binder, BackendEvents, Timed {
     this.#tunnel = tunnel;
     this.#context = context;
     this.#options = { ...DEFAULT_H2_OPTIONS, ...context.h2 };
+    this.#search = new BackendSearch({
+      context,
+      address: tunnel.address,
+      isWanted: () => this.#isWanted,
+      open: (lease, stats) => this.#open(lease, stats),
+    });
   }
 
   get live(): LiveBackend | undefined {
     return this.#connected?.live;
   }
 
-  async bind(): Promise<ErrorCode | undefined> {
-    const { pool, calls, hashed } = this.#context;
-    const { recovery, metrics } = calls;
-    const tried = new Set<LiveBackend>();
-    const key = hashed ? hashText(this.#tunnel.address) : undefined;
-    let code: ErrorCode = "no_backend";
-    recovery.count(calls.clock.now());
-    while (tried.size < calls.maxAttempts && !this.#closed) {
-      const live = tried.size === 0
-        ? pool.pick(undefined, key)
-        : pool.pick((member) => tried.has(member.backend), key);
-      if (live === undefined || (tried.size > 0 && !recovery.take(metrics))) break;
-      const lease = live.acquire();
-      const stats = calls.metrics.upstream(live.id);
-      stats.attempts++;
-      if (tried.size > 0) stats.retries++;
-      try {
-        await this.#open(live, stats);
-        lease.report(ANSWERED);
-        // The first call begins in this turn.
-        this.#lease = lease;
-        return undefined;
-      } catch (error) {
-        const known = error instanceof ProxyError
-          ? error
-          : new ProxyError("internal", "internal", "a backend failed", { cause: error });
-        code = known.code;
-        log.warning("a backend was not reached", { error: describeError(known) });
-        stats.failed(code);
-        if (known.side === "upstream") lease.report(failedBy(code));
-        lease.release();
-        tried.add(live);
-      }
-    }
-    return code;
+  get #isWanted(): boolean {
+    return !this.#closed && this.#tunnel.calls.size > 0;
+  }
+
+  bind(): void {
+    this.#binding ??= this.#bind();
+  }
+
+  async #bind(): Promise<void> {
+    let code = await this.#search.run();
+    // All calls were cancelled, and there are others now.
+    while (code === "client_closed" && this.#isWanted) code = await this.#search.run();
+    this.#binding = undefined;
+    if (code !== undefined) giveUp(this.#tunnel, code);
   }
 
   /** Connects, and waits for the backend's SETTINGS: what does not speak HTTP/2 gets no call. */
-  async #open(live: LiveBackend, stats: UpstreamStats): Promise<void> {
+  async #open(lease: Lease, stats: UpstreamStats): Promise<void> {
     const { connect, connectTimeout, caCerts, calls: { clock } } = this.#context;
-    const tunnel = this.#tunnel;
+    const { backend: live } = lease;
     const duplex = await connect(live.address, {
       timeout: connectTimeout,
       alpn: "h2",
@@ -106,38 +99,57 @@ export class BackendLink implements Binder, BackendEvents, Timed {
     });
     if (this.#closed) {
       duplex.close();
-      throw new ProxyError("client_closed", "downstream", "the client has gone");
+      throw clientHasGone();
     }
     stats.connects++;
     stats.active++;
-    const options = this.#options;
-    const leg = new Leg({ duplex, clock, options });
-    const frames = new BackendFrames(tunnel, { leg, events: this, fields: options.fields });
-    const keepalive = options.keepaliveTime < Infinity
-      ? new Keepalive({
-        leg,
-        clock,
-        options,
-        isBusy: () => tunnel.calls.size > 0,
-        onSilent: () => this.#onSilent(live, leg),
-      })
-      : undefined;
-    const connected = this.#connected = { live, leg, stats, keepalive };
-    leg.target = tunnel.client.outlet;
-    tunnel.client.target = leg.outlet;
-    tunnel.backend = leg;
-    tunnel.windows.onBackend();
+    const leg = this.#makeLeg(duplex, live);
+    const connected: Connected = this.#connected = {
+      live,
+      lease,
+      leg,
+      stats,
+      ready: Promise.withResolvers(),
+      answered: false,
+      reason: "upstream_closed",
+    };
+    const tunnel = this.#tunnel;
+    const frames = new BackendFrames(tunnel, {
+      leg,
+      events: this,
+      fields: this.#options.fields,
+    });
     this.#greet(leg);
-    const ready = this.#ready = Promise.withResolvers<void>();
     clock.watch(this);
     clock.arm(this, connectTimeout);
     this.#running = leg.pump(frames, () => tunnel.calls.size === 0)
       .then(() => this.#onEnded(connected));
     try {
-      await ready.promise;
+      await connected.ready.promise;
     } finally {
       clock.unwatch(this);
     }
+  }
+
+  #makeLeg(duplex: Duplex, live: LiveBackend): Leg {
+    const tunnel = this.#tunnel;
+    const options = this.#options;
+    const { clock } = this.#context.calls;
+    const leg = new Leg({ duplex, clock, options });
+    leg.target = tunnel.client.outlet;
+    if (options.keepaliveTime < Infinity) {
+      leg.keepalive = new Keepalive({
+        clock,
+        options,
+        reader: leg.reader,
+        outbox: leg.outlet,
+        peer: leg,
+        streams: () => tunnel.calls.size,
+        closing: { cut: (detail) => this.#onSilent(live, leg, detail) },
+      });
+      leg.keepalive.begin();
+    }
+    return leg;
   }
 
   /** A table of size 0 lets the backend's blocks carry no state, so that the same ones are decoded once. */
@@ -150,24 +162,31 @@ export class BackendLink implements Binder, BackendEvents, Timed {
       [Setting.EnablePush, 0],
       ...settingsFor(client.peer, options.fields),
     ], { forwarded: false, lowered: 0 });
-    this.#tunnel.windows.creditBackend(1);
   }
 
-  onBusy(): void {
-    this.#lease ??= this.live?.acquire();
-  }
-
+  /** No call is left. */
   onIdle(): void {
-    this.#lease?.release();
-    this.#lease = undefined;
+    this.#search.cancel();
   }
 
   onReady(): void {
-    this.#ready!.resolve();
+    const { live, lease, leg, ready } = this.#connected!;
+    lease.answering();
+    attach(this.#tunnel, leg, live);
+    ready.resolve();
   }
 
-  onError(error: ConnectionError): void {
-    const { live, leg } = this.#connected!;
+  onAnswer(): void {
+    const connected = this.#connected!;
+    if (connected.answered) return;
+    connected.answered = true;
+    connected.lease.report(ANSWERED);
+  }
+
+  onError(error: ConnectionError, breach: Breach): void {
+    const connected = this.#connected!;
+    const { live, leg } = connected;
+    connected.reason = breach;
     log.warning("a backend broke the protocol", { backend: live.addr, detail: error.detail });
     this.#leave(leg, error.code, error.detail);
   }
@@ -181,9 +200,9 @@ export class BackendLink implements Binder, BackendEvents, Timed {
     this.#connected?.leg.duplex.close();
   }
 
-  #onSilent(live: LiveBackend, leg: Leg): void {
-    const { keepaliveTimeout } = this.#options;
-    log.warning("a backend is silent", { backend: live.addr, timeout_ms: keepaliveTimeout });
+  #onSilent(live: LiveBackend, leg: Leg, detail: string): void {
+    log.warning("a backend is silent", { backend: live.addr, detail });
+    this.#connected!.reason = "upstream_timeout";
     leg.duplex.close();
   }
 
@@ -201,32 +220,32 @@ export class BackendLink implements Binder, BackendEvents, Timed {
     duplex.close();
   }
 
-  #onEnded({ live, leg, stats, keepalive }: Connected): void {
-    const tunnel = this.#tunnel;
-    keepalive?.end();
+  #onEnded(connected: Connected): void {
+    const { live, lease, leg, stats, ready } = connected;
     stats.active--;
     stats.bytesSent += leg.outlet.bytesWritten;
     stats.bytesReceived += leg.reader.bytesRead;
     leg.duplex.close();
-    leg.outlet.end();
-    leg.reader.dispose();
+    leg.end();
     this.#connected = undefined;
-    tunnel.backend = undefined;
-    tunnel.client.target = undefined;
+    detach(this.#tunnel);
     if (!leg.ready) {
-      this.#ready!.reject(
-        new ProxyError("upstream_protocol", "upstream", `${live.addr} does not speak HTTP/2`, {
-          retry: "safe",
-        }),
-      );
+      ready.reject(this.#closed ? clientHasGone() : speaksNoHttp2(live));
       return;
     }
-    if (tunnel.calls.size === 0) this.onIdle();
-    if (this.#closed) return;
+    if (!this.#closed) this.#onLost(connected);
+    lease.release();
+  }
+
+  /** The backend has ended the connection, or made us end it. Without calls under way that is nothing unusual. */
+  #onLost({ live, lease, leg, stats, answered, reason }: Connected): void {
+    const tunnel = this.#tunnel;
     log.debug("a backend has left a client", { backend: live.addr });
     if (tunnel.calls.size > 0) {
-      stats.failed("upstream_closed");
-      this.#lease?.report({ type: "failed", reason: "upstream_closed" });
+      stats.failed(reason);
+      // That it answered before is one thing, that it left calls behind another.
+      if (answered) live.report(failedBy(reason), live.now);
+      else lease.report(failedBy(reason));
     }
     // What it has not acknowledged any more is acknowledged in its place.
     const { outlet } = tunnel.client;
@@ -240,8 +259,19 @@ export class BackendLink implements Binder, BackendEvents, Timed {
   /** Ends the backend's side, because the client's has ended. Resolves when nothing is left of it. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.onIdle();
+    this.#search.cancel();
     if (this.#connected !== undefined) this.#leave(this.#connected.leg, H2Code.NoError);
+    await this.#binding;
     await this.#running;
   }
+}
+
+function clientHasGone(): ProxyError {
+  return new ProxyError("client_closed", "downstream", "the client has gone");
+}
+
+function speaksNoHttp2(live: LiveBackend): ProxyError {
+  return new ProxyError("upstream_protocol", "upstream", `${live.addr} does not speak HTTP/2`, {
+    retry: "safe",
+  });
 }

@@ -24,6 +24,8 @@ export class BlockRelay {
   /** Whether the far end's table is the same as ours. */
   #coupled = true;
   #encoder: Encoder | undefined;
+  /** Whether the next block must begin with a size update. */
+  #updateDue = false;
   /** Whether the last block was decoded in full. */
   #whole = true;
 
@@ -39,23 +41,39 @@ export class BlockRelay {
    * they are encoded anew if they refer to the table.
    */
   skip(list: FieldList): void {
-    if (!this.#coupled) return;
-    if (this.#whole && (list.allFlags & FieldFlag.Incremental) === 0 && !resizes(list)) return;
+    if (this.#coupled && (!this.#whole || this.changesTable(list))) this.decouple();
+  }
+
+  /** Whether the far end must see the block, so that its table stays the same as ours. */
+  changesTable(list: FieldList): boolean {
+    return this.#coupled && ((list.allFlags & FieldFlag.Incremental) !== 0 || resizes(list));
+  }
+
+  /** Blocks that were said to pass do not reach the far end. */
+  decouple(): void {
     this.#coupled = false;
+    this.#updateDue = true;
     this.#encoder = new Encoder();
     // The far end may wait for a size update that the near end has said in what was skipped. One to 0, in
     // front of the next block, is right at any time, and frees its table.
     this.#encoder.limitTable(0);
   }
 
+  /** Whether our table is not that of the far end. */
+  get decoupled(): boolean {
+    return !this.#coupled;
+  }
+
   /** Whether the block means the same to the far end as to us. */
   passes(list: FieldList): boolean {
-    return this.#coupled || ((list.allFlags & TABLE_FLAGS) === 0 && !resizes(list));
+    return this.#coupled ||
+      (!this.#updateDue && (list.allFlags & TABLE_FLAGS) === 0 && !resizes(list));
   }
 
   /** Encodes a block anew that does not pass, without the table. */
   encode(out: ByteWriter, list: FieldList, streamId: number, endStream: boolean): void {
     const encoder = this.#encoder!;
+    this.#updateDue = false;
     const at = beginHeaders(out);
     encoder.begin(out);
     encoder.copy(out, list, ALL);

@@ -5,7 +5,6 @@
  * @module
  */
 import type { LiveBackend } from "../../backend/backend.ts";
-import type { ErrorCode } from "../../common/errors.ts";
 import { type ConnectionError, H2Code } from "../../http/h2/errors.ts";
 import { checkTrailers } from "../../http/h2/headers.ts";
 import { H2RequestHead } from "../../http/h2/request_head.ts";
@@ -23,10 +22,8 @@ import { TunnelCall } from "./tunnel_call.ts";
 export interface Binder {
   /** The backend, while there is one. */
   readonly live: LiveBackend | undefined;
-  /** The first call begins, or one after a while without any. */
-  onBusy(): void;
-  /** Connects to one. Resolves when there is one, or with what to answer. Never rejects. */
-  bind(): Promise<ErrorCode | undefined>;
+  /** Looks for one, unless that is being done: the calls of the tunnel wait for it. */
+  bind(): void;
 }
 
 /** What judging a client takes. */
@@ -50,8 +47,6 @@ export class ClientBlocks {
   readonly #own: OwnStreams;
   readonly #head: H2RequestHead;
   readonly #reader: BlockReader;
-  /** What came of the search for a backend. */
-  #unbound: ErrorCode | undefined;
 
   /** Begins without any. */
   constructor(parts: ClientParts) {
@@ -77,7 +72,9 @@ export class ClientBlocks {
         tunnel.violates(H2Code.ProtocolError, `HEADERS on idle stream ${id}`);
         return "drop";
       }
-    } else if (!tunnel.calls.has(id) && !tunnel.own.has(id) && !tunnel.wasReset(id)) {
+    } else if (
+      tunnel.calls.get(id) === undefined && tunnel.own.get(id) === undefined && !tunnel.wasReset(id)
+    ) {
       tunnel.violates(H2Code.StreamClosed, `HEADERS on closed stream ${id}`);
       return "drop";
     }
@@ -124,12 +121,16 @@ export class ClientBlocks {
 
   /** The backend sees the block, as it came or encoded anew. */
   #passBlock(): Verdict {
-    const { client, backend } = this.#tunnel;
+    const { client, backend, hold } = this.#tunnel;
     const { fields } = this.#head;
     const { blocks } = client;
-    if (blocks.passes(fields)) return "pass";
-    blocks.encode(client.onward, fields, this.#reader.streamId, this.#reader.endStream);
-    backend!.outlet.schedule();
+    const { streamId, endStream } = this.#reader;
+    if (blocks.passes(fields)) {
+      if (backend === undefined && blocks.changesTable(fields)) hold.noteIndexing(streamId);
+      return "pass";
+    }
+    blocks.encode(client.onward, fields, streamId, endStream);
+    backend?.outlet.schedule();
     return "drop";
   }
 
@@ -146,6 +147,7 @@ export class ClientBlocks {
       return this.#skipBlock();
     }
     if (tunnel.streams >= tunnel.options.maxConcurrentStreams) {
+      tunnel.onExcess();
       tunnel.refuseStream(streamId, H2Code.RefusedStream);
       return this.#skipBlock();
     }
@@ -163,23 +165,12 @@ export class ClientBlocks {
       this.#own.open(streamId, head, { endStream, refused });
       return this.#skipBlock();
     }
-    if (tunnel.backend !== undefined) return this.#proxy();
     if (tunnel.abandoned) {
       // The client is told to connect anew; nothing has been done for this stream (section 8.7).
       tunnel.resetClient(streamId, H2Code.RefusedStream);
       return this.#skipBlock();
     }
-    tunnel.client.waitFor = this.#parts.binder.bind().then((code) => void (this.#unbound = code));
-    return "wait";
-  }
-
-  /** The search for a backend has ended, for which the last block had to wait. */
-  onWaited(): Verdict {
-    const { tunnel } = this.#parts;
-    if (tunnel.closed) return "drop";
-    if (tunnel.backend !== undefined) return this.#proxy();
-    this.#answer(this.#unbound ?? "no_backend");
-    return this.#skipBlock();
+    return this.#proxy();
   }
 
   #begin(): TunnelCall {
@@ -195,32 +186,31 @@ export class ClientBlocks {
     );
     call.clientEnded = endStream;
     call.clientExpected = this.#head.contentLength;
-    tunnel.calls.set(streamId, call);
+    tunnel.calls.add(call);
     return call;
   }
 
-  /** The request is answered with an error of ours, because there is no backend. */
-  #answer(code: ErrorCode): void {
-    this.#tunnel.endCall(this.#begin(), code);
-  }
-
-  /** The request goes to the backend. */
+  /** The request goes to the backend, or waits for it. */
   #proxy(): Verdict {
     const { context, binder } = this.#parts;
     const tunnel = this.#tunnel;
     const { streamId } = this.#reader;
-    const { peer } = tunnel.backend!;
-    if (streamId > tunnel.lastOfBackend || tunnel.calls.size >= peer.maxConcurrentStreams) {
+    const { backend } = tunnel;
+    if (
+      backend !== undefined &&
+      (streamId > tunnel.lastOfBackend || tunnel.calls.size >= backend.peer.maxConcurrentStreams)
+    ) {
       // Nothing has been done for it (section 8.7). That it is too many the client may not know yet.
       if (tunnel.client.unacknowledged.length > 0 || streamId > tunnel.lastOfBackend) {
         tunnel.resetClient(streamId, H2Code.RefusedStream);
       } else tunnel.refuseStream(streamId, H2Code.RefusedStream);
       return this.#skipBlock();
     }
-    if (tunnel.calls.size === 0) binder.onBusy();
     const call = this.#begin();
-    call.record.attempt(NO_ROUTE, binder.live!);
-    tunnel.backend!.budget.countStream();
+    if (backend !== undefined) {
+      call.record.attempt(NO_ROUTE, binder.live!);
+      backend.budget.countStream();
+    }
     if (call.record.grpc) {
       const field = readTimeout(this.#head.fields);
       if (field.type !== "none") {
@@ -239,6 +229,7 @@ export class ClientBlocks {
         });
       }
     }
+    if (backend === undefined) binder.bind();
     return this.#passBlock();
   }
 

@@ -7,11 +7,11 @@
 import { type ConnectionError, H2Code } from "../../http/h2/errors.ts";
 import { encodePingAck, encodeSettingsAck } from "../../http/h2/frame_writer.ts";
 import { Flag, FRAME_HEADER_SIZE, FrameType, MAX_UINT31 } from "../../http/h2/frames.ts";
-import type { FieldLimits } from "../../http/h2/hpack/field_list.ts";
-import { applySettings, Setting, type Settings } from "../../http/h2/settings.ts";
+import { applySettings } from "../../http/h2/settings.ts";
 import { GrpcStatus } from "../status.ts";
+import { settingsFor } from "./binding.ts";
 import { ClientBlocks, type ClientParts } from "./client_blocks.ts";
-import type { Entry, FrameJudge, Verdict } from "./leg.ts";
+import type { FrameJudge, Verdict } from "./leg.ts";
 import type { OwnStreams } from "./own_streams.ts";
 import type { Tunnel } from "./tunnel.ts";
 import type { TunnelCall } from "./tunnel_call.ts";
@@ -35,6 +35,10 @@ export class ClientFrames implements FrameJudge {
 
   onBadFrame(error: ConnectionError): void {
     this.#tunnel.fail(error);
+  }
+
+  onLateFrame(): void {
+    this.#tunnel.refuses("frame_timeout");
   }
 
   onFrame(buffer: Uint8Array): Verdict {
@@ -73,10 +77,6 @@ export class ClientFrames implements FrameJudge {
     }
   }
 
-  onWaited(): Verdict {
-    return this.#blocks.onWaited();
-  }
-
   #onData(buffer: Uint8Array): Verdict {
     const tunnel = this.#tunnel;
     const { client } = tunnel;
@@ -103,8 +103,12 @@ export class ClientFrames implements FrameJudge {
         return this.#refuseData(call, H2Code.ProtocolError);
       }
     }
-    tunnel.windows.backend -= flow;
-    tunnel.backend!.budget.countDataSent();
+    const { backend } = tunnel;
+    // What is held counts when it goes.
+    if (backend !== undefined) {
+      tunnel.windows.backend -= flow;
+      backend.budget.countDataSent();
+    }
     const start = client.frameStart + FRAME_HEADER_SIZE +
       ((frames.flags & Flag.Padded) === 0 ? 0 : 1);
     call.record.received(buffer, start, start + dataLength);
@@ -157,8 +161,10 @@ export class ClientFrames implements FrameJudge {
     }
     call!.record.error = "client_closed";
     const due = call!.timer?.isDue === true;
+    const known = tunnel.backend !== undefined;
+    if (!known) tunnel.resetBackend(streamId, code);
     tunnel.remove(call!, due ? GrpcStatus.DeadlineExceeded : GrpcStatus.Cancelled);
-    return tunnel.backend === undefined ? "drop" : "pass";
+    return known ? "pass" : "drop";
   }
 
   #onSettings(buffer: Uint8Array): Verdict {
@@ -240,12 +246,4 @@ export class ClientFrames implements FrameJudge {
     }
     return "drop";
   }
-}
-
-/** What a backend is told of a client. */
-export function settingsFor(client: Settings, { maxListSize }: FieldLimits): readonly Entry[] {
-  return [
-    [Setting.InitialWindowSize, client.initialWindowSize],
-    [Setting.MaxHeaderListSize, Math.min(client.maxHeaderListSize, maxListSize)],
-  ];
 }

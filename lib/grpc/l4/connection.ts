@@ -8,17 +8,17 @@
 import { formatHostPort } from "../../common/address.ts";
 import type { Timed } from "../../common/clock.ts";
 import type { Duplex } from "../../common/duplex.ts";
+import { Age } from "../../http/h2/age.ts";
 import { H2Code } from "../../http/h2/errors.ts";
+import { Keepalive } from "../../http/h2/keepalive.ts";
 import { DEFAULT_H2_OPTIONS, type H2Options } from "../../http/h2/options.ts";
 import { CLIENT_PREFACE, matchPreface } from "../../http/h2/preface.ts";
 import { Setting } from "../../http/h2/settings.ts";
 import type { Served } from "../../mux/listener.ts";
 import { getLogger } from "../../observe/logger.ts";
-import { Age } from "./age.ts";
 import { BackendLink } from "./backend_link.ts";
 import { ClientFrames } from "./client_frames.ts";
 import type { TunnelContext } from "./context.ts";
-import { Keepalive } from "./keepalive.ts";
 import { Leg } from "./leg.ts";
 import { OwnStreams } from "./own_streams.ts";
 import { Tunnel } from "./tunnel.ts";
@@ -104,8 +104,10 @@ export class TunnelConnection implements Served, Timed {
     clock.arm(this, this.#options.settingsTimeout);
     const stop = onBackends(() => this.#link.onBackends());
     const { keepaliveTime, maxAge } = this.#options;
-    const keepalive = keepaliveTime < Infinity ? this.#watchClient() : undefined;
+    if (keepaliveTime < Infinity) client.keepalive = this.#makeKeepalive();
+    client.keepalive?.begin();
     const age = maxAge < Infinity ? new Age(tunnel, clock, this.#options) : undefined;
+    age?.begin();
     try {
       if (await this.#readPreface()) {
         await client.pump(this.#frames, () => tunnel.streams === 0);
@@ -113,16 +115,15 @@ export class TunnelConnection implements Served, Timed {
       }
     } finally {
       stop();
-      keepalive?.end();
       age?.end();
       tunnel.end();
       clock.unwatch(this);
       client.duplex.close();
       await this.#link.close();
-      client.outlet.end();
-      client.reader.dispose();
+      client.end();
       metrics.bytesReceived += client.reader.bytesRead;
       metrics.bytesSent += client.outlet.bytesWritten;
+      metrics.closed(client.outlet.expired ? "write_timeout" : tunnel.reason);
       if (tunnel.error !== undefined) {
         log.debug("a connection broke the protocol", {
           client: client.duplex.remote.hostname,
@@ -132,15 +133,17 @@ export class TunnelConnection implements Served, Timed {
     }
   }
 
-  #watchClient(): Keepalive {
+  #makeKeepalive(): Keepalive {
     const tunnel = this.#tunnel;
-    const options = this.#options;
+    const client = this.#client;
     return new Keepalive({
-      leg: this.#client,
       clock: this.#context.calls.clock,
-      options,
-      isBusy: () => tunnel.streams > 0,
-      onSilent: () => tunnel.cut(`no answer to a PING within ${options.keepaliveTimeout} ms`),
+      options: this.#options,
+      reader: client.reader,
+      outbox: client.outlet,
+      peer: client,
+      streams: () => tunnel.streams,
+      closing: tunnel,
     });
   }
 
@@ -193,10 +196,12 @@ export class TunnelConnection implements Served, Timed {
   onDeadline(): void {
     const tunnel = this.#tunnel;
     if (tunnel.closed) return this.#client.duplex.close();
-    if (this.#drainsWhenReady && tunnel.phase === "open") tunnel.drain();
-    else if (!this.#client.ready) tunnel.violates(H2Code.SettingsTimeout, "no SETTINGS in time");
-    else if (tunnel.phase === "announced") tunnel.onRoundTrip();
-    else if (tunnel.streams === 0) tunnel.drain();
+    if (this.#drainsWhenReady && tunnel.phase === "open") tunnel.drain("drain_idle_timeout");
+    else if (!this.#client.ready) {
+      tunnel.reason = "settings_timeout";
+      tunnel.violates(H2Code.SettingsTimeout, "no SETTINGS in time");
+    } else if (tunnel.phase === "announced") tunnel.onRoundTrip();
+    else if (tunnel.streams === 0) tunnel.drain("idle_timeout");
   }
 
   drain(idle = 0): void {
@@ -206,6 +211,6 @@ export class TunnelConnection implements Served, Timed {
   }
 
   abort(): void {
-    this.#client.duplex.close();
+    this.#tunnel.abort();
   }
 }

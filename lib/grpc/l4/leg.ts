@@ -5,7 +5,7 @@
  * @module
  */
 import { ByteReader } from "../../common/byte_reader.ts";
-import type { Clock } from "../../common/clock.ts";
+import type { Clock, Timed } from "../../common/clock.ts";
 import type { Duplex } from "../../common/duplex.ts";
 import type { ByteWriter } from "../../http/h1/writer.ts";
 import { AbuseBudget } from "../../http/h2/budget.ts";
@@ -14,8 +14,10 @@ import { FRAME_ERROR, FrameReader, NEED_MORE } from "../../http/h2/frame_reader.
 import { encodeSettings } from "../../http/h2/frame_writer.ts";
 import { DEFAULT_TABLE_SIZE } from "../../http/h2/hpack/dynamic_table.ts";
 import type { H2Options } from "../../http/h2/options.ts";
+import type { Keepalive } from "../../http/h2/keepalive.ts";
 import { initialSettings, Setting, type Settings } from "../../http/h2/settings.ts";
 import { BlockRelay } from "./block_relay.ts";
+import type { Sink } from "./hold.ts";
 import { Outlet } from "./outlet.ts";
 
 /** Bytes that are read at once while little comes, and while much does. */
@@ -42,10 +44,12 @@ export interface FrameJudge {
   readonly ended: boolean;
   /** A frame came, DATA too in one piece; `leg.frames` says what it is, `leg.frameStart` where it began. */
   onFrame(buffer: Uint8Array): Verdict;
-  /** What the last frame had to wait for is there. */
-  onWaited(buffer: Uint8Array): Verdict;
+  /** What the last frame had to wait for is there; for those who let one wait. */
+  onWaited?(buffer: Uint8Array): Verdict;
   /** The bytes are no frames. */
   onBadFrame(error: ConnectionError): void;
+  /** A frame, or a field block in several, has not come to its end in time. */
+  onLateFrame(): void;
 }
 
 /** One of the SETTINGS. */
@@ -72,7 +76,9 @@ export interface LegParts {
 }
 
 /** One side. */
-export class Leg {
+export class Leg implements Timed {
+  /** When the frame that has begun must have ended, while its rest is read for. */
+  deadline = Infinity;
   /** The socket. */
   readonly duplex: Duplex;
   /** What was read from it. */
@@ -96,16 +102,21 @@ export class Leg {
   ]);
   /** Whether its first SETTINGS have come. */
   ready = false;
-  /** Where its frames go; `undefined` while there is no other side, and then none may pass. */
-  target: Outlet | undefined;
-  /** When something was read, in milliseconds of the clock. */
-  readAt: number;
+  /** Where its frames go; `undefined` until it is known, and then none may pass. */
+  target: Sink | undefined;
+  /** Told of what is read, where the peer is asked whether it is there. */
+  keepalive: Keepalive | undefined;
   /** See {@linkcode Verdict}. */
   waitFor: Promise<void> | undefined;
   /** Where the frame or the field block begins that is judged, and the index behind it. */
   frameStart = 0;
   frameEnd = 0;
   readonly #clock: Clock;
+  readonly #frameTimeout: number;
+  /** Until when the frame or field block that has begun may take; `Infinity` while there is none. */
+  #frameBy = Infinity;
+  /** Told when it has taken longer. */
+  #judge: FrameJudge | undefined;
   /** Where the frames begin that pass and have not been handed over. */
   #runStart = 0;
   /** How many bytes behind the last frame that passed have been looked at. */
@@ -114,10 +125,11 @@ export class Leg {
   /** Takes a socket over. */
   constructor(parts: LegParts) {
     const { duplex, clock, options, onWritten } = parts;
-    const { minPingInterval, permitIdlePings, writeTimeout } = options;
+    const { minPingInterval, permitIdlePings, writeTimeout, frameTimeout } = options;
     this.duplex = duplex;
     this.#clock = clock;
-    this.readAt = clock.time;
+    this.#frameTimeout = frameTimeout;
+    clock.watch(this);
     this.budget = new AbuseBudget({ minPingInterval, permitIdlePings });
     this.reader = new ByteReader(duplex, SMALL_READ);
     this.outlet = new Outlet({
@@ -179,14 +191,20 @@ export class Leg {
    */
   async pump(judge: FrameJudge, isIdle: () => boolean): Promise<void> {
     const { reader } = this;
+    this.#judge = judge;
     let before = 0;
     for (;;) {
+      const { start } = reader;
       const waiting = this.#walk(judge);
       const passed = this.#handOver();
-      if (passed !== undefined) await passed;
-      if (waiting !== undefined) {
-        await waiting;
-        continue;
+      if (reader.start !== start) this.#frameBy = Infinity;
+      if (passed !== undefined || waiting !== undefined) {
+        const { time } = this.#clock;
+        if (passed !== undefined) await passed;
+        if (waiting !== undefined) await waiting;
+        // The peer cannot be blamed for the time in which it is not read.
+        this.#frameBy += this.#clock.time - time;
+        if (waiting !== undefined) continue;
       }
       // Only behind a small read: between two bursts of a busy connection the buffer stays as it is.
       const small = reader.bytesRead - before < SMALL_READ;
@@ -196,10 +214,39 @@ export class Leg {
         reader.grow(reader.full ? Math.max(LARGE_READ, reader.buffer.length * 2) : LARGE_READ);
       }
       before = reader.bytesRead;
-      if (!await reader.fill()) return;
-      this.readAt = this.#clock.time;
+      if (reader.available > 0) this.#awaitFrame();
+      const more = await reader.fill();
+      this.deadline = Infinity;
+      if (!more) return;
+      this.keepalive?.onRead();
       if (reader.end === reader.buffer.length) reader.grow(LARGE_READ);
     }
+  }
+
+  /**
+   * Something has begun and not ended, which must not take for ever: nothing else comes before. DATA may take any
+   * time, as it does where it is passed on in pieces.
+   */
+  #awaitFrame(): void {
+    const { frames } = this;
+    const inData = frames.unfinished && frames.blockStream === 0;
+    // Before the first SETTINGS another deadline holds.
+    if (!this.ready || inData) return;
+    const now = this.#clock.now();
+    if (this.#frameBy === Infinity) this.#frameBy = now + this.#frameTimeout;
+    this.#clock.arm(this, this.#frameBy - now);
+  }
+
+  onDeadline(): void {
+    this.#judge!.onLateFrame();
+  }
+
+  /** Nothing is read or written any more. */
+  end(): void {
+    this.#clock.unwatch(this);
+    this.keepalive?.end();
+    this.outlet.end();
+    this.reader.dispose();
   }
 
   /** Judges what is there. Returns what must be waited for before it can go on. */
@@ -226,7 +273,7 @@ export class Leg {
         if (!frames.last) continue;
       }
       this.frameEnd = at;
-      const verdict = waited ? judge.onWaited(buffer) : judge.onFrame(buffer);
+      const verdict = waited ? judge.onWaited!(buffer) : judge.onFrame(buffer);
       waited = false;
       if (verdict === "pass") this.frameStart = at;
       else if (verdict === "drop") {

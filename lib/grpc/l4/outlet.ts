@@ -35,6 +35,8 @@ export class Outlet implements Timed {
   deadline = Infinity;
   /** All bytes written. */
   bytesWritten = 0;
+  /** Whether a write has taken too long. */
+  expired = false;
   /** Where frames of our own are put; call {@linkcode schedule} behind it. It changes with every write. */
   writer: ByteWriter = new ByteWriter(new Uint8Array(SMALL_BUFFER));
   readonly #parts: OutletParts;
@@ -139,6 +141,7 @@ export class Outlet implements Timed {
   }
 
   onDeadline(): void {
+    this.expired = true;
     this.#parts.duplex.close();
   }
 

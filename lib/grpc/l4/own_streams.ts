@@ -50,7 +50,7 @@ export class OwnStreams implements StreamHost {
     stream.remoteEnded = endStream;
     stream.headed = true;
     stream.expected = refused ? -1 : head.contentLength;
-    tunnel.own.set(id, stream);
+    tunnel.own.add(stream);
     stream.listener = new GrpcCall(this.#context, {
       stream,
       head,
@@ -127,7 +127,7 @@ export class OwnStreams implements StreamHost {
 
   /** The client has changed the window that streams begin with; `false` when one is too large then. */
   shift(delta: number): boolean {
-    for (const stream of this.#tunnel.own.values()) {
+    for (const stream of this.#tunnel.own.list()) {
       stream.sendWindow += delta;
       if (stream.sendWindow > MAX_UINT31) return false;
     }
@@ -148,12 +148,13 @@ export class OwnStreams implements StreamHost {
 
   /** The client is gone: every stream is lost. */
   lose(): void {
-    for (const stream of [...this.#tunnel.own.values()]) {
+    for (const stream of this.#tunnel.own.list()) {
       this.settle(stream);
       stream.listener?.onReset({
         code: H2Code.Cancel,
         unprocessed: false,
         connectionLost: true,
+        aborted: this.#tunnel.aborted,
         detail: "the connection ended",
       });
     }
@@ -216,6 +217,11 @@ export class OwnStreams implements StreamHost {
     }
     outlet.schedule();
     return at - start;
+  }
+
+  /** Its tunnel judges its client. */
+  patience(_stream: H2Stream, limit: number): number {
+    return limit;
   }
 
   frameReset(stream: H2Stream, code: H2Code): void {

@@ -18,11 +18,15 @@ import { MAX_UINT31, MIN_MAX_FRAME_SIZE } from "../../http/h2/frames.ts";
 import { Encoder } from "../../http/h2/hpack/encoder.ts";
 import type { H2Options } from "../../http/h2/options.ts";
 import type { H2Stream } from "../../http/h2/stream.ts";
+import { StreamTable } from "../../http/h2/stream_table.ts";
 import { NO_STATUS } from "../../observe/grpc_metrics.ts";
+import type { CloseReason } from "../../observe/close_reason.ts";
 import { getLogger } from "../../observe/logger.ts";
+import { SampledLog } from "../../observe/sampled_log.ts";
 import type { ListenerMetrics } from "../../observe/metrics.ts";
 import { encodeGrpcError, encodeGrpcTrailers, encodeHttpError } from "../respond.ts";
 import { GrpcStatus, statusOf, statusOfReset } from "../status.ts";
+import { Hold } from "./hold.ts";
 import type { Leg } from "./leg.ts";
 import type { TunnelCall } from "./tunnel_call.ts";
 import { TunnelWindows } from "./windows.ts";
@@ -32,7 +36,10 @@ const REMEMBERED_RESETS = 256;
 /** The payload of the PING between the two GOAWAYs. */
 const DRAIN_PING = new Uint8Array([0x6c, 0x62, 0x2d, 0x64, 0x72, 0x61, 0x69, 0x6e]);
 
-const log = getLogger("grpc");
+const cutOff = new SampledLog(getLogger("grpc"), {
+  message: "a client was cut off",
+  by: ["client", "reason"],
+});
 
 /**
  * How far the end of the client's connection is.
@@ -66,20 +73,26 @@ export interface TunnelParts {
 export class Tunnel {
   /** The client's side. */
   readonly client: Leg;
-  /** The backend's side, while there is one. */
+  /** The backend's side, while there is one that takes calls. */
   backend: Leg | undefined;
+  /** What the client has sent for it while there is none. */
+  readonly hold: Hold;
   /** What the client is granted. */
   readonly options: H2Options;
-  /** Calls that both sides know. */
-  readonly calls: Map<number, TunnelCall> = new Map();
+  /** Calls of the backend, or that wait for one. */
+  readonly calls: StreamTable<TunnelCall> = new StreamTable();
   /** Streams of the client that are answered here. */
-  readonly own: Map<number, H2Stream> = new Map();
+  readonly own: StreamTable<H2Stream> = new StreamTable();
   /** The highest stream of the client. */
   lastStream = 0;
   /** How far the end is. */
   phase: Phase = "open";
   /** Why we ended the client's connection, if it made us. */
   error: ConnectionError | undefined;
+  /** Why we ended it, if it was a time or a limit of ours. */
+  reason: CloseReason | undefined;
+  /** Whether we have ended it because we end. */
+  aborted = false;
   /** Whether there has been a backend, and there is none any more: the client is to connect anew. */
   abandoned = false;
   /** Streams above this one are not for the backend: its GOAWAY said so. */
@@ -98,6 +111,8 @@ export class Tunnel {
     this.#parts = parts;
     this.client = parts.client;
     this.options = parts.options;
+    this.hold = new Hold(this.client.blocks, parts.options.fields);
+    this.client.target = this.hold;
     this.windows = new TunnelWindows(this);
   }
 
@@ -139,7 +154,7 @@ export class Tunnel {
     if (token === undefined) return false;
     if (!this.closed) {
       this.#parts.metrics.refused(token);
-      log.warning("a client was cut off", { client: this.#parts.address, reason: token });
+      cutOff.warning({ client: this.#parts.address, reason: token });
     }
     this.fail(connectionError(H2Code.EnhanceYourCalm, token));
     return true;
@@ -182,10 +197,12 @@ export class Tunnel {
   /**
    * Takes no more streams, in two steps so that none under way to us is lost; ends when all have ended.
    *
-   * @param debug Why, as debug data of the first GOAWAY.
+   * @param reason Why, if it is a time or a limit of ours.
+   * @param debug The same for the client, as debug data of the first GOAWAY.
    */
-  drain(debug = ""): void {
+  drain(reason?: CloseReason, debug = ""): void {
     if (this.phase !== "open") return;
+    this.reason = reason;
     if (!this.client.ready) return this.#leave();
     // RFC 9113, section 6.8: a server "SHOULD send an initial GOAWAY frame with the last stream
     // identifier set to 2^31-1 and a NO_ERROR code", and, a round trip later, the true one.
@@ -204,9 +221,21 @@ export class Tunnel {
     if (this.phase === "announced") this.#leave();
   }
 
+  /** Ends the connection at once, because we end. */
+  abort(): void {
+    this.aborted = true;
+    this.client.duplex.close();
+  }
+
+  /** A stream was refused because the client had as many open as it may. */
+  onExcess(): void {
+    this.#parts.metrics.refused("too_many_streams");
+  }
+
   /** Ends the connection without a word: the client is gone, or has had its time. */
-  cut(detail: string): void {
+  cut(reason: CloseReason, detail: string): void {
     if (this.closed) return;
+    this.reason = reason;
     this.error = connectionError(H2Code.NoError, detail);
     this.client.duplex.close();
     this.#enter("closed");
@@ -253,11 +282,15 @@ export class Tunnel {
     this.queueControl();
   }
 
-  /** Resets a stream towards the backend, if it knows it, behind what has passed on it before. */
+  /**
+   * Resets a stream towards the backend, behind what has passed on it before. A backend that is still to come will
+   * not hear of the stream.
+   */
   resetBackend(id: number, code: H2Code): void {
     const { backend } = this;
-    if (backend === undefined) return;
-    encodeRstStream(this.client.onward, id, code);
+    const out = this.client.onward;
+    if (backend === undefined) return this.windows.giveBack(this.hold.drop(id));
+    encodeRstStream(out, id, code);
     backend.outlet.schedule();
   }
 
@@ -295,8 +328,8 @@ export class Tunnel {
 
   /** Every call is lost, because the client is. */
   loseCalls(): void {
-    for (const call of [...this.calls.values()]) {
-      call.record.error = "client_closed";
+    for (const call of this.calls.list()) {
+      call.record.error = this.aborted ? "shutdown" : "client_closed";
       this.remove(call, call.timer?.isDue ? GrpcStatus.DeadlineExceeded : GrpcStatus.Cancelled);
     }
   }
@@ -304,9 +337,7 @@ export class Tunnel {
   /** The backend is gone: every call ends with its error, and the client is to connect anew. */
   abandon(code: ErrorCode): void {
     this.abandoned = true;
-    for (const call of [...this.calls.values()]) {
-      this.endCall(call, code);
-    }
+    for (const call of this.calls.list()) this.endCall(call, code);
     if (!this.closed) this.windows.reclaim();
     this.drain();
   }

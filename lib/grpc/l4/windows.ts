@@ -7,6 +7,7 @@
 import { encodeWindowUpdate } from "../../http/h2/frame_writer.ts";
 import { MAX_UINT31 } from "../../http/h2/frames.ts";
 import type { H2Stream } from "../../http/h2/stream.ts";
+import type { StreamTable } from "../../http/h2/stream_table.ts";
 import { INITIAL_WINDOW, type Leg } from "./leg.ts";
 import type { TunnelCall } from "./tunnel_call.ts";
 
@@ -20,9 +21,9 @@ export interface Windowed {
   /** The backend's side, while there is one. */
   readonly backend: Leg | undefined;
   /** Calls that both sides know. */
-  readonly calls: ReadonlyMap<number, TunnelCall>;
+  readonly calls: StreamTable<TunnelCall>;
   /** Streams of the client that are answered here. */
-  readonly own: ReadonlyMap<number, H2Stream>;
+  readonly own: StreamTable<H2Stream>;
 }
 
 /**
@@ -58,9 +59,10 @@ export class TunnelWindows {
     this.#tunnel = tunnel;
   }
 
-  /** There is a backend, of whose connection nothing has been used. */
-  onBackend(): void {
-    this.backendCredit = this.backend = INITIAL_WINDOW;
+  /** There is a backend, whose connection lets us send what is `held` for it, and no more is used of it. */
+  onBackend(held: number): void {
+    this.backendCredit = INITIAL_WINDOW;
+    this.backend = INITIAL_WINDOW - held;
   }
 
   /** Gives bytes to the client's connection. */
@@ -129,11 +131,11 @@ export class TunnelWindows {
     let fits = true;
     if (side === "toClient") this.streamToClient += delta;
     else this.streamToBackend += delta;
-    for (const call of this.#tunnel.calls.values()) {
+    for (const call of this.#tunnel.calls.list()) {
       call[side] += delta;
       if (call[side] > MAX_UINT31) fits = false;
     }
-    for (const stream of this.#tunnel.own.values()) {
+    for (const stream of this.#tunnel.own.list()) {
       if (side === "toBackend") stream.receiveWindow += delta;
     }
     return fits;

@@ -15,6 +15,7 @@ import { ByteReader } from "../../common/byte_reader.ts";
 import type { Clock, Timed } from "../../common/clock.ts";
 import type { Duplex } from "../../common/duplex.ts";
 import { describeError } from "../../common/errors.ts";
+import type { CloseReason } from "../../observe/close_reason.ts";
 import { Age } from "./age.ts";
 import { Closing, DRAIN_PING_MS } from "./closing.ts";
 import { type ConnectionError, connectionError, H2Code } from "./errors.ts";
@@ -28,6 +29,7 @@ import { CLIENT_PREFACE, matchPreface } from "./preface.ts";
 import { Receiver } from "./receiver.ts";
 import { INITIAL_WINDOW } from "./send_flow.ts";
 import { Setting } from "./settings.ts";
+import { Stalls } from "./stalls.ts";
 import type { H2Stream, StreamListener } from "./stream.ts";
 import { Streams } from "./streams.ts";
 
@@ -55,6 +57,7 @@ export class H2Connection implements Timed {
   readonly #receiver: Receiver;
   readonly #keepalive: Keepalive | undefined;
   readonly #age: Age | undefined;
+  readonly #stalls: Stalls | undefined;
   #tableAsked = false;
   /** When the socket is closed whatever the peer does, once we have ended our side. */
   #closeBy: number | undefined;
@@ -62,6 +65,8 @@ export class H2Connection implements Timed {
   #drainsWhenReady = false;
   /** When the frame or field block that has begun must have ended; `Infinity` while there is none. */
   #frameBy = Infinity;
+  /** When the write that is under way must have moved. */
+  #writeBy = Infinity;
   /** The stream whose field block it is. */
   #blockStream = 0;
 
@@ -73,9 +78,12 @@ export class H2Connection implements Timed {
     this.#duplex = duplex;
     this.#clock = clock;
     this.#options = options;
-    this.#reader = new ByteReader(duplex, SMALL_READ);
+    this.#reader = new ByteReader(duplex, SMALL_READ, true);
     const outbox = this.#outbox = new Outbox(duplex, {
-      onWriteBegun: () => this.#arm(),
+      onWriteBegun: () => {
+        this.#writeBy = this.#clock.time + this.#options.writeTimeout;
+        this.#arm();
+      },
       onWritten: () => this.#onWritten(),
     });
     const link = this.#link = new Link({
@@ -98,9 +106,23 @@ export class H2Connection implements Timed {
     });
     this.#receiver = new Receiver({ link, streams, closing }, () => this.#onReady());
     if (options.keepaliveTime < Infinity) {
-      this.#keepalive = new Keepalive({ link, streams, closing, reader: this.#reader });
+      this.#keepalive = new Keepalive({
+        clock,
+        options,
+        reader: this.#reader,
+        outbox,
+        peer: link,
+        streams: () => streams.size,
+        closing,
+      });
     }
-    if (options.maxAge < Infinity) this.#age = new Age(link, closing);
+    if (options.maxAge < Infinity) this.#age = new Age(closing, clock, options);
+    if (options.windowTimeout < Infinity) {
+      this.#stalls = streams.sending.watcher = new Stalls(
+        { link, streams, closing },
+        options.windowTimeout,
+      );
+    }
     this.#greet();
   }
 
@@ -129,11 +151,16 @@ export class H2Connection implements Timed {
     return this.#closing.error;
   }
 
+  /** Which time or limit of ours made us end the connection, if one did; what was refused as abuse is not meant. */
+  get closeReason(): CloseReason | undefined {
+    return this.#closing.reason;
+  }
+
   /** For how long the peer has had no stream, in milliseconds; `undefined` while anything is under way. */
   get idleTime(): number | undefined {
     const busy = this.#streams.size > 0 || this.#outbox.writing;
     if (busy || !this.#closing.open || !this.#link.ready) return undefined;
-    return this.#clock.now() - (this.deadline - this.#options.idleTimeout);
+    return this.#clock.time - (this.deadline - this.#options.idleTimeout);
   }
 
   /** Whether the peer has opened any stream. */
@@ -195,6 +222,7 @@ export class H2Connection implements Timed {
       this.#clock.unwatch(this);
       this.#keepalive?.end();
       this.#age?.end();
+      this.#stalls?.end();
       this.#closing.lose(detail);
       this.#duplex.close();
       this.#done.resolve();
@@ -223,7 +251,12 @@ export class H2Connection implements Timed {
     let before = 0;
     for (;;) {
       const { start } = reader;
-      reader.start = receiver.read(reader.buffer, start, reader.end);
+      this.#clock.hold();
+      try {
+        reader.start = receiver.read(reader.buffer, start, reader.end);
+      } finally {
+        this.#clock.release();
+      }
       const { blockStream } = receiver;
       if (reader.available > 0 || blockStream > 0) this.#awaitFrame(start, blockStream);
       else if (this.#frameBy < Infinity) this.#endFrame();
@@ -303,11 +336,10 @@ export class H2Connection implements Timed {
   #arm(): void {
     if (this.#closing.closed) return this.#armLast();
     if (!this.#link.ready) return;
-    const { writeTimeout, idleTimeout } = this.#options;
     let delay = Infinity;
-    if (this.#outbox.writing) delay = writeTimeout;
+    if (this.#outbox.writing) delay = this.#writeBy - this.#clock.time;
     else if (this.#closing.phase === "announced") delay = DRAIN_PING_MS;
-    else if (this.#streams.size === 0) delay = idleTimeout;
+    else if (this.#streams.size === 0) delay = this.#options.idleTimeout;
     if (this.#frameBy < Infinity) delay = Math.min(delay, this.#frameBy - this.#clock.time);
     this.#clock.arm(this, delay);
   }
@@ -330,11 +362,21 @@ export class H2Connection implements Timed {
       this.#link.refuses("frame_timeout");
       return;
     }
-    if (this.#outbox.writing) return this.#duplex.close();
+    if (this.#outbox.writing) return this.#onWriteExpired();
     if (!this.#link.ready && !this.#drainsWhenReady) {
+      this.#closing.reason = "settings_timeout";
       this.#closing.fail(connectionError(H2Code.SettingsTimeout, "no SETTINGS in time"));
     } else if (this.#closing.phase === "announced") this.#closing.onRoundTrip();
-    else this.#closing.drain();
+    else this.#closing.drain(this.#drainsWhenReady ? "drain_idle_timeout" : "idle_timeout");
+  }
+
+  /** A write has not moved in its time, as far as the runtime says. */
+  #onWriteExpired(): void {
+    if (this.#duplex.isTaking?.() !== true) {
+      return this.#closing.cut("write_timeout", "the peer reads nothing");
+    }
+    this.#writeBy = this.#clock.time + this.#options.writeTimeout;
+    this.#arm();
   }
 
   /**
@@ -350,6 +392,6 @@ export class H2Connection implements Timed {
 
   /** Ends the connection now. */
   abort(): void {
-    this.#duplex.close();
+    this.#closing.abort();
   }
 }

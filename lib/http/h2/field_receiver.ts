@@ -10,7 +10,7 @@ import type { FrameReader } from "./frame_reader.ts";
 import { Flag, readUint31 } from "./frames.ts";
 import { checkTrailers } from "./headers.ts";
 import { Decoder } from "./hpack/decoder.ts";
-import type { FieldList } from "./hpack/field_list.ts";
+import { FieldList } from "./hpack/field_list.ts";
 import type { Link } from "./link.ts";
 import { H2RequestHead } from "./request_head.ts";
 import { H2ResponseHead } from "./response_head.ts";
@@ -38,7 +38,15 @@ export class FieldReceiver {
   readonly #decoder = new Decoder();
   readonly #request: H2RequestHead | undefined;
   readonly #response: H2ResponseHead | undefined;
-  readonly #fields: FieldList;
+  /** What heads are read into. */
+  readonly #heads: FieldList;
+  /**
+   * What trailers are read into. A backend sends heads and trailers in turns, each the same again and again: in a list of
+   * their own neither is decoded anew. Requests hardly ever have trailers, and clients are many.
+   */
+  readonly #trailers: FieldList;
+  /** Either of them, for the block that is being read. */
+  #fields: FieldList;
   /** The stream whose field block is being read, and whether it ends with it. */
   #stream = 0;
   #ends = false;
@@ -50,8 +58,15 @@ export class FieldReceiver {
     this.#streams = streams;
     this.#closing = closing;
     const { fields } = link.options;
-    if (link.role === "server") this.#fields = (this.#request = new H2RequestHead(fields)).fields;
-    else this.#fields = (this.#response = new H2ResponseHead(fields)).fields;
+    if (link.role === "server") {
+      this.#request = new H2RequestHead(fields);
+      this.#heads = this.#trailers = this.#request.fields;
+    } else {
+      this.#response = new H2ResponseHead(fields);
+      this.#heads = this.#response.fields;
+      this.#trailers = new FieldList(fields);
+    }
+    this.#fields = this.#heads;
   }
 
   /** Takes a HEADERS frame. */
@@ -66,19 +81,21 @@ export class FieldReceiver {
       (frames.flags & Flag.Priority) !== 0 &&
       !this.#checkDependency(id, buffer, frames.start - PRIORITY_SIZE)
     ) return;
+    const stream = streams.get(id);
     if (streams.isIdle(id)) {
       // RFC 9113, section 5.1.1: streams of a client have odd identifiers.
       if (link.role === "client" || (id & 1) === 0) {
         link.fail(connectionError(H2Code.ProtocolError, `HEADERS on idle stream ${id}`));
         return;
       }
-    } else if (streams.get(id) === undefined && !streams.wasReset(id)) {
+    } else if (stream === undefined && !streams.wasReset(id)) {
       link.fail(connectionError(H2Code.StreamClosed, `HEADERS on closed stream ${id}`));
       return;
     }
     this.#stream = id;
     this.#ends = frames.endStream;
     this.#tooLarge = false;
+    this.#fields = stream !== undefined && stream.headed ? this.#trailers : this.#heads;
     this.#fields.reset();
     this.#append(frames, buffer);
   }
@@ -147,6 +164,7 @@ export class FieldReceiver {
     if (this.#closing.saidLast) return streams.ignore(id);
     const stream = streams.accept(id);
     if (streams.size > link.options.maxConcurrentStreams) {
+      link.handler.onExcess?.();
       return streams.refuse(stream, H2Code.RefusedStream);
     }
     const head = this.#request!;

@@ -17,7 +17,6 @@ export const CANCEL_CASES: readonly GrpcCase[] = [
   {
     id: "CANCEL-BEFORE",
     why: "a call that is cancelled before its backend is there is never begun",
-    only: "l7",
     run: async (stage) => {
       const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const addr = `127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;

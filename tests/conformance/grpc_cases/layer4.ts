@@ -138,11 +138,12 @@ export const LAYER_4_CASES: readonly GrpcCase[] = [
         assertEquals((await client.over(1)).value("grpc-status"), "0");
         const index = backends.findIndex(({ requests }, i) => requests.length > before[i]!);
         const { addr } = backends[index]!;
-        if (leave === "drain") await scene.lb.drainBackend(addr);
-        else scene.lb.removeBackend(addr);
+        // It ends with its last connection, and that with what has been said before GOAWAY is answered.
+        const left = leave === "drain" ? scene.lb.drainBackend(addr) : scene.lb.removeBackend(addr);
         await client.send(headers(3, END, callFields()));
         assertEquals((await client.over(3)).value("grpc-status"), "0");
         await client.until(() => client.ended, "GOAWAY and the end of the connection");
+        await left;
         const again = await scene.wire();
         const count = backends[1 - index]!.requests.length;
         await again.send(headers(1, END, callFields()));

@@ -41,7 +41,7 @@ export const OWN_ERROR_CASES: readonly GrpcCase[] = [
       assertTrailersOnly(client, 1, "14");
       await client.until(() => client.stream(1).reset !== undefined, "RST_STREAM");
       assertEquals(client.stream(1).reset, H2Code.NoError);
-      assertEquals(scene.refusals("connect_refused"), 1);
+      assertEquals(scene.refusals("no_backend"), 1);
     },
   },
   {
