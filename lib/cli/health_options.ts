@@ -5,6 +5,7 @@
  */
 
 import { DEFAULT_DNS } from "../backend/discovery/dns.ts";
+import { parseNameServer } from "../backend/discovery/name_server.ts";
 import { parseHealthCheck, parseStatuses } from "../backend/health/check.ts";
 import { DEFAULT_OUTLIER } from "../backend/health/outlier_detection.ts";
 import { DEFAULT_PANIC_THRESHOLD } from "../backend/pool.ts";
@@ -25,12 +26,13 @@ const SECTION = "Health of backends";
 export const healthOptions = inSection(SECTION, {
   "health-check": one(
     "CHECK",
-    "ask every backend whether it is well: tcp, http:/path, grpc or grpc:package.Service",
+    "ask every backend whether it is well: tcp, http:/path, grpc[:package.Service], or " +
+      "grpc-watch[:package.Service] on a stream that stays open",
     parseHealthCheck,
   ),
   "health-interval": one(
     "TIME",
-    "from one check to the next, give or take a tenth (default 5s, 1s while it fails)",
+    "from one check to the next, give or take a tenth (default 5s; 1s, or less, after a failure)",
     parseDuration,
   ),
   "health-timeout": one("TIME", "how long a check may take (default 2s)", parseDuration),
@@ -40,6 +42,11 @@ export const healthOptions = inSection(SECTION, {
     "CODES",
     "what an http check takes for good: 200, 200-299 or several with commas (default 200-399)",
     parseStatuses,
+  ),
+  "health-method": one(
+    "METHOD",
+    "the method of an http check, such as HEAD or OPTIONS (default GET)",
+    parseMethod,
   ),
   "health-host": one("HOST", "the Host field of an http check (default: the address)", parseText),
   "health-body": one(
@@ -89,7 +96,18 @@ export const healthOptions = inSection(SECTION, {
       `(default ${formatDuration(DEFAULT_DNS.interval)})`,
     parseDuration,
   ),
+  "dns-server": one(
+    "ADDR[:PORT]",
+    "the only name server that is asked for them, such as 127.0.0.1:8600 (default: the system)",
+    parseServer,
+  ),
 });
+
+/** Kept as text, as the library takes it. */
+function parseServer(text: string): string {
+  parseNameServer(text);
+  return text;
+}
 
 function parseText(text: string): string {
   // deno-lint-ignore no-control-regex
@@ -97,10 +115,18 @@ function parseText(text: string): string {
   throw new TypeError(`${JSON.stringify(text)} is not accepted; accepted is text on one line`);
 }
 
+/** A token (RFC 9110, section 9.1); CONNECT would ask for a tunnel. */
+function parseMethod(text: string): string {
+  if (/^[!#$%&'*+.^_`|~\w-]{1,32}$/.test(text) && text !== "CONNECT") return text;
+  throw new TypeError(
+    `${JSON.stringify(text)} is not accepted; accepted is a method such as GET, HEAD or OPTIONS`,
+  );
+}
+
 type HealthValues = Partial<Values<typeof healthOptions>>;
 
 /** The settings of a check, by the option that each stands for. */
-const HTTP_ONLY = ["health-status", "health-host", "health-body"] as const;
+const HTTP_ONLY = ["health-method", "health-status", "health-host", "health-body"] as const;
 const CHECK_ONLY = [
   "health-interval",
   "health-timeout",
@@ -129,6 +155,7 @@ export function toHealthOptions(
   const slowStart = values["slow-start"];
   const panicThreshold = values["panic-threshold"];
   const interval = values["dns-interval"];
+  const server = values["dns-server"];
   const healthCheck = toHealthCheck(values);
   const outlierDetection = toOutlierDetection(values);
   return {
@@ -136,7 +163,12 @@ export function toHealthOptions(
     ...(outlierDetection === undefined ? {} : { outlierDetection }),
     ...(slowStart === undefined ? {} : { slowStart }),
     ...(panicThreshold === undefined ? {} : { panicThreshold }),
-    ...(interval === undefined ? {} : { dns: { interval } }),
+    ...(interval === undefined && server === undefined ? {} : {
+      dns: {
+        ...(interval === undefined ? {} : { interval }),
+        ...(server === undefined ? {} : { server }),
+      },
+    }),
   };
 }
 
@@ -147,11 +179,13 @@ function toHealthCheck(values: HealthValues): LoadBalancerOptions["healthCheck"]
     return undefined;
   }
   if (check.type === "http") {
+    const method = values["health-method"];
     const statuses = values["health-status"];
     const host = values["health-host"];
     const body = values["health-body"];
     check = {
       ...check,
+      ...(method === undefined ? {} : { method }),
       ...(statuses === undefined ? {} : { statuses }),
       ...(host === undefined ? {} : { host }),
       ...(body === undefined ? {} : { body }),

@@ -6,7 +6,7 @@
  * | `/lb/add`, `/lb/backends`, …        | management                                      | policy   |
  * | `/metrics`                          | Prometheus text                                 | policy * |
  * | `/healthz`                          | 200 while the process works                     | everyone |
- * | `/readyz`                           | 200 while a backend can be used, 503 otherwise  | everyone |
+ * | `/readyz`                           | 200 while requests are served, 503 otherwise    | everyone |
  * | `/readyz?service=pkg.Service`       | the same for one gRPC service, 404 if unknown   | everyone |
  *
  * "Policy" is the access policy of the balancer: callers on this machine or in an allowed network, and
@@ -24,9 +24,10 @@ import { type ListeningSocket, openSocket } from "../mux/listening_socket.ts";
 import { getLogger } from "../observe/logger.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { PrometheusExporter } from "../observe/prometheus.ts";
-import { countStates, describeGauges } from "./gauges.ts";
+import { describeGauges } from "./gauges.ts";
 import type { ManagementApi } from "./http_api.ts";
 import type { Management } from "./management.ts";
+import { assessReadiness, describePhase, type ServingPhase } from "./readiness.ts";
 import { json, problemResponse } from "./responses.ts";
 
 /** What an {@linkcode AdminServer} needs of a balancer. */
@@ -39,6 +40,8 @@ export interface AdminSubject {
   readonly managementApi: ManagementApi;
   /** Its counters. */
   readonly metrics: Metrics;
+  /** How far it is. */
+  readonly phase: ServingPhase;
 }
 
 /** How an {@linkcode AdminServer} is made. */
@@ -49,6 +52,10 @@ export interface AdminOptions {
   readonly file?: string | undefined;
   /** Let everyone who reaches the port read the metrics. Default `false`. */
   readonly openMetrics?: boolean;
+  /**
+   * Whether requests reach the balancer by its `fetch`, so that it is ready without a listener. Default `false`.
+   */
+  readonly embedded?: boolean;
   /** How long {@linkcode AdminServer.shutdown} waits for answers under way, in milliseconds. Default 5,000. */
   readonly grace?: number;
 }
@@ -60,7 +67,6 @@ const DEFAULT_GRACE = 5_000;
 const ARRIVAL_MS = 100;
 /** Names of services in answers are quoted up to this length, in UTF-16 code units. */
 const MAX_QUOTE = 120;
-const SHUTTING_DOWN = "the balancer is shutting down";
 
 const INDEX = `lb: the admin listener
 
@@ -261,25 +267,17 @@ export class AdminServer {
     }
   }
 
+  get #phase(): ServingPhase {
+    if (this.#draining) return "leaving";
+    const { phase } = this.#subject;
+    return phase === "stopped" && this.#options.embedded === true ? "serving" : phase;
+  }
+
   /** What `grpc.health.v1` of the balancer says, for those who cannot speak gRPC. */
   async #readiness(service: string): Promise<Response> {
-    const { management } = this.#subject;
     if (service !== "") return await this.#serviceReadiness(service);
-    const { active, draining } = countStates(management.listBackends());
-    const { health } = management;
-    const reason = this.#draining
-      ? SHUTTING_DOWN
-      : active === 0
-      ? "no backend is active"
-      : health !== undefined && await health.find("") !== "SERVING"
-      ? "no backend is healthy"
-      : undefined;
-    return json(reason === undefined ? 200 : 503, {
-      status: reason === undefined ? "ready" : "not ready",
-      reason,
-      backends: { active, draining },
-      routes: management.routeCount,
-    });
+    const readiness = assessReadiness(this.#subject.management, this.#phase);
+    return json(readiness.status === "ready" ? 200 : 503, readiness);
   }
 
   async #serviceReadiness(service: string): Promise<Response> {
@@ -298,11 +296,8 @@ export class AdminServer {
       const detail = `service: no backend is known to serve ${name}`;
       return problemResponse(404, "not_found", detail, "service");
     }
-    const reason = this.#draining
-      ? SHUTTING_DOWN
-      : status === "SERVING"
-      ? undefined
-      : "no backend that has the service can be used";
+    const reason = describePhase(this.#phase) ??
+      (status === "SERVING" ? undefined : "no backend that has the service can be used");
     return json(reason === undefined ? 200 : 503, {
       status: reason === undefined ? "ready" : "not ready",
       reason,

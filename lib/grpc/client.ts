@@ -16,17 +16,31 @@ import type { H2ResponseHead } from "../http/h2/response_head.ts";
 import type { H2Stream, StreamListener, StreamReset } from "../http/h2/stream.ts";
 import { GrpcStatus } from "./status.ts";
 
+/** Where a {@linkcode GrpcCallError} comes from. */
+export interface CallErrorOrigin {
+  /** Whether the backend has given the status. Default false. */
+  readonly given?: boolean;
+  /** Why there was no connection. */
+  readonly unreached?: unknown;
+}
+
 /** A call ended with another status than OK. */
 export class GrpcCallError extends Error {
   /** The class name, for code that meets errors of several library versions. */
   override readonly name = "GrpcCallError";
   /** The status. */
   readonly status: GrpcStatus;
+  /** Whether the backend has given it; `message` is then its text as it came. */
+  readonly given: boolean;
+  /** Why there was no connection, where that was it. */
+  readonly unreached: unknown;
 
   /** Makes an error. */
-  constructor(status: GrpcStatus, message: string) {
+  constructor(status: GrpcStatus, message: string, origin: CallErrorOrigin = {}) {
     super(message);
     this.status = status;
+    this.given = origin.given ?? false;
+    this.unreached = origin.unreached;
   }
 }
 
@@ -44,11 +58,13 @@ export interface CallOptions {
   readonly clock: Clock;
   /** Ends the call early, as cancelled. */
   readonly signal?: AbortSignal;
+  /** What it is made over, and must have room; unless given, one that the calls of clients use. */
+  readonly connection?: H2Connection;
 }
 
 const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
 /** In front of each message: a flag and a length (PROTOCOL-HTTP2.md, Length-Prefixed-Message). */
-const PREFIX = 5;
+export const PREFIX = 5;
 
 const encoder = new Encoder();
 const METHOD = encodeName(":method");
@@ -89,7 +105,7 @@ class Call implements StreamListener, Timed {
       return;
     }
     options.signal?.addEventListener("abort", this.#onAbort);
-    const connection = backend.h2.take();
+    const connection = options.connection ?? backend.h2.take();
     if (connection !== undefined) this.#open(connection, backend);
     else this.#openLater(backend);
   }
@@ -102,7 +118,7 @@ class Call implements StreamListener, Timed {
         if (connection.available) this.#open(connection, backend);
         else this.#openLater(backend);
       },
-      (error) => this.#fail(GrpcStatus.Unavailable, describeError(error)),
+      (error) => this.#fail(GrpcStatus.Unavailable, describeError(error), { unreached: error }),
     );
   }
 
@@ -111,12 +127,12 @@ class Call implements StreamListener, Timed {
   }
 
   #open(connection: H2Connection, backend: LiveBackend): void {
-    const stream = this.#stream = connection.openStream(encodeHead(backend, this.#options), {
+    const stream = this.#stream = connection.openStream(encodeCallHead(backend, this.#options), {
       endStream: false,
       noBody: false,
       listener: this,
     });
-    const body = frame(this.#options.messages);
+    const body = frameMessages(this.#options.messages);
     stream.sendData(body, 0, body.length, true);
   }
 
@@ -155,7 +171,8 @@ class Call implements StreamListener, Timed {
       ? Number(value)
       : GrpcStatus.Unknown;
     if (status !== GrpcStatus.Ok) {
-      return this.#fail(status, fields.get("grpc-message") ?? "the backend gave no reason");
+      const message = fields.get("grpc-message") ?? "the backend gave no reason";
+      return this.#fail(status, message, { given: true });
     }
     const messages = split(this.#chunks, this.#received);
     if (messages === undefined) {
@@ -186,8 +203,12 @@ class Call implements StreamListener, Timed {
     this.#stream?.reset(H2Code.Cancel);
   }
 
-  #fail(status: GrpcStatus, message: string): void {
-    if (this.#settle()) this.#result.reject(new GrpcCallError(status, message));
+  #fail(
+    status: GrpcStatus,
+    message: string,
+    origin?: CallErrorOrigin,
+  ): void {
+    if (this.#settle()) this.#result.reject(new GrpcCallError(status, message, origin));
   }
 
   #settle(): boolean {
@@ -200,7 +221,11 @@ class Call implements StreamListener, Timed {
   }
 }
 
-function encodeHead({ address }: LiveBackend, { path, timeout }: CallOptions): Uint8Array {
+/** The head of a request; without a `timeout`, in milliseconds, the call may take any time. */
+export function encodeCallHead(
+  { address }: LiveBackend,
+  { path, timeout }: { readonly path: string; readonly timeout?: number },
+): Uint8Array {
   const out = new ByteWriter(new Uint8Array(256));
   const fields: readonly (readonly [EncodedName, string])[] = [
     [METHOD, "POST"],
@@ -211,17 +236,20 @@ function encodeHead({ address }: LiveBackend, { path, timeout }: CallOptions): U
     [PATH, path],
     [
       AUTHORITY,
-      address.transport === "tcp" ? formatHostPort(address.host, address.port) : "localhost",
+      address.transport === "tcp"
+        ? formatHostPort(address.serverName ?? address.host, address.port)
+        : "localhost",
     ],
     [TE, "trailers"],
     [CONTENT_TYPE, "application/grpc"],
-    [TIMEOUT, `${Math.ceil(timeout)}m`],
   ];
   for (const [name, value] of fields) encoder.field(out, name, value);
+  if (timeout !== undefined) encoder.field(out, TIMEOUT, `${Math.ceil(timeout)}m`);
   return out.written;
 }
 
-function frame(messages: readonly Uint8Array[]): Uint8Array {
+/** The content of a request: each message with its prefix. */
+export function frameMessages(messages: readonly Uint8Array[]): Uint8Array {
   const length = messages.reduce((sum, message) => sum + PREFIX + message.length, 0);
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);

@@ -53,7 +53,7 @@ Deno.test("the admin listener answers management requests", async () => {
   });
 });
 
-Deno.test("readiness follows the backends and the end of the balancer, health does not", async () => {
+Deno.test("readiness follows listeners, backends and the end of the balancer, health does not", async () => {
   await withAdmin({}, {}, async (admin, url, lb) => {
     const ready = async () => {
       const response = await fetch(`${url}/readyz`);
@@ -63,15 +63,20 @@ Deno.test("readiness follows the backends and the end of the balancer, health do
       const response = await fetch(`${url}/healthz`);
       assertEquals([response.status, await response.json()], [200, { status: "ok" }]);
     };
-    const none = { active: 0, draining: 0 };
+    const none = { active: 0, healthy: 0, failing: 0, ejected: 0, unreachable: 0, draining: 0 };
     const nobody = { status: "not ready", reason: "no backend is active", routes: 0 };
+    assertEquals(await ready(), [
+      503,
+      { ...nobody, reason: "no listener is open", backends: none },
+    ]);
+    await lb.start("127.0.0.1:0");
     assertEquals(await ready(), [503, { ...nobody, backends: none }]);
     await healthy();
     const id = lb.addBackend("http://127.0.0.1:9");
-    const one = { active: 1, draining: 0 };
+    const one = { ...none, active: 1, healthy: 1 };
     assertEquals(await ready(), [200, { status: "ready", backends: one, routes: 0 }]);
     await lb.drainBackend(id);
-    assertEquals(await ready(), [503, { ...nobody, backends: { active: 0, draining: 1 } }]);
+    assertEquals(await ready(), [503, { ...nobody, backends: { ...none, draining: 1 } }]);
     lb.addBackend("http://127.0.0.1:9");
     admin.drain();
     assertEquals(await ready(), [
@@ -198,7 +203,7 @@ Deno.test("a client that never ends its request holds the end up only for a whil
     const before = performance.now();
     await admin.shutdown();
     await admin.finished;
-    assert(performance.now() - before < 3000);
+    assert(performance.now() - before < 20_000);
     await assertRejects(() => fetch(`http://127.0.0.1:${port}/healthz`), TypeError);
   } finally {
     conn.close();

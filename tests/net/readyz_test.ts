@@ -1,12 +1,23 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { parseListenAddress } from "../../lib/common/address.ts";
-import { AdminServer } from "../../lib/control/admin.ts";
+import { type AdminOptions, AdminServer } from "../../lib/control/admin.ts";
+import { assessReadiness } from "../../lib/control/readiness.ts";
 import { HEALTH_PROTO } from "../../lib/grpc/protos.ts";
 import { loadProto } from "../../lib/grpc/services/definitions.ts";
 import { GrpcStatus } from "../../lib/grpc/status.ts";
-import { GrpcL4, GrpcL7, HttpL7, RouteBuilder } from "../../mod.ts";
+import {
+  GrpcL4,
+  GrpcL7,
+  HttpL4,
+  HttpL7,
+  type LoadBalancer,
+  Mux,
+  RouteBuilder,
+  TcpL4,
+} from "../../mod.ts";
 import { ServiceClient } from "../support/grpc_client.ts";
 import { serveGrpc } from "../support/h2_backend.ts";
+import { until } from "../support/net.ts";
 
 const HEALTH = loadProto(HEALTH_PROTO).service("grpc.health.v1.Health");
 const USERS = {
@@ -16,15 +27,15 @@ message User { string name = 1; }
 service UserService { rpc Login(User) returns (User); }`,
 };
 
-/** A balancer with an admin listener. */
-async function run(lb: GrpcL7 | GrpcL4 | HttpL7) {
-  const server = await lb.start("127.0.0.1:0");
-  const admin = new AdminServer(lb, { address: parseListenAddress("127.0.0.1:0") });
+/** A balancer with an admin listener, and one of its own unless it is told not to listen. */
+async function run(lb: LoadBalancer, listens = true, options: Partial<AdminOptions> = {}) {
+  const server = listens ? await lb.start("127.0.0.1:0") : undefined;
+  const admin = new AdminServer(lb, { address: parseListenAddress("127.0.0.1:0"), ...options });
   const { port } = admin.addr as Deno.NetAddr;
-  const { port: grpcPort } = server.addr as Deno.NetAddr;
   return {
     admin,
-    address: `127.0.0.1:${grpcPort}`,
+    server: server!,
+    address: `127.0.0.1:${(server?.addr as Deno.NetAddr | undefined)?.port}`,
     /** What `/readyz` says. */
     async ready(query = ""): Promise<[status: number, body: Record<string, unknown>]> {
       const response = await fetch(`http://127.0.0.1:${port}/readyz${query}`);
@@ -84,6 +95,76 @@ Deno.test("/readyz names the service and why it is not ready", async () => {
     const [status, { reason }] = await balancer.ready(query);
     assertEquals([status, reason], [503, "the balancer is shutting down"]);
   }
+});
+
+/** A port on which nobody listens. */
+function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  return port;
+}
+
+Deno.test("no kind of balancer is ready while no backend is healthy, though requests are sent to all", async () => {
+  const options = {
+    backends: [`127.0.0.1:${freePort()}`],
+    healthCheck: { check: "tcp", downInterval: 100, rise: 1 },
+  };
+  for (const Kind of [HttpL7, HttpL4, TcpL4, GrpcL7, GrpcL4]) {
+    await using balancer = await run(new Kind(options));
+    let body: Record<string, unknown> = {};
+    await until(
+      async () => {
+        const [status, answer] = await balancer.ready();
+        body = answer;
+        return status === 503;
+      },
+      () => JSON.stringify(body),
+      20_000,
+    );
+    assertEquals(body, {
+      status: "not ready",
+      reason: "no backend is healthy",
+      backends: { active: 1, healthy: 0, failing: 1, ejected: 0, unreachable: 0, draining: 0 },
+      routes: 0,
+    });
+  }
+});
+
+Deno.test("readiness ends when the last listener is told to end, while it still accepts", async () => {
+  const lb = new HttpL7({ backends: ["http://127.0.0.1:9"] });
+  await using balancer = await run(lb);
+  const second = await lb.start("127.0.0.1:0");
+  const third = await lb.start("127.0.0.1:0");
+  await second.shutdown();
+  assertEquals((await balancer.ready())[0], 200);
+  const ends = [third.shutdown({ delay: 100 }), balancer.server.shutdown({ delay: 100 })];
+  const { status, reason } = assessReadiness(lb.management, lb.phase);
+  assertEquals([status, reason], ["not ready", "the balancer is shutting down"]);
+  assertEquals((await balancer.ready())[0], 503);
+  await Promise.all(ends);
+  assertEquals([(await balancer.ready())[1]["reason"], lb.phase], [
+    "no listener is open",
+    "stopped",
+  ]);
+  await lb.start("127.0.0.1:0");
+  assertEquals((await balancer.ready())[0], 200);
+});
+
+Deno.test("a listener of one side makes both protocols ready, and a balancer inside a server needs none", async () => {
+  const mux = new Mux({ http: { backends: ["127.0.0.1:9"] } });
+  await using balancer = await run(mux, false);
+  assertEquals((await balancer.ready())[1]["reason"], "no listener is open");
+  const server = await mux.http.start("127.0.0.1:0");
+  assertEquals([(await balancer.ready())[0], mux.phase], [200, "serving"]);
+  await server.shutdown();
+  assertEquals((await balancer.ready())[0], 503);
+  await using embedded = await run(new HttpL7({ backends: ["127.0.0.1:9"] }), false, {
+    embedded: true,
+  });
+  assertEquals((await embedded.ready())[0], 200);
+  embedded.admin.drain();
+  assertEquals((await embedded.ready())[1]["reason"], "the balancer is shutting down");
 });
 
 Deno.test("a balancer for HTTP has no services to be ready", async () => {

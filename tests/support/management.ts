@@ -12,15 +12,18 @@ import { Management } from "../../lib/control/management.ts";
  * An empty registry and its management; a connection is never opened.
  *
  * @param scheme The protocol of addresses that name none.
+ * @param discovery Whether the services of backends are to be discovered.
  */
 export function makeManagement(
   layer: "l4" | "l7",
   scheme: Scheme = "http",
+  discovery: "never" | "always" = "never",
 ): { registry: Registry; management: Management } {
   const registry = new Registry({
     strategy: "round-robin",
     scheme,
     fallback: false,
+    discovery,
     clock: new Clock(),
     connect: () => Promise.reject(new Error("no connection is expected")),
     connections: {

@@ -1,17 +1,18 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
 import { LiveBackend } from "../../lib/backend/backend.ts";
 import { H1Pool } from "../../lib/backend/h1_pool.ts";
 import { H2Pool } from "../../lib/backend/h2_pool.ts";
-import { ActiveChecks, type Probe } from "../../lib/backend/health/active_checks.ts";
+import { ActiveChecks } from "../../lib/backend/health/active_checks.ts";
 import {
   formatHealthCheck,
   type HealthCheckOptions,
   parseHealthCheck,
   parseStatuses,
 } from "../../lib/backend/health/check.ts";
+import type { Probe } from "../../lib/backend/health/probe.ts";
 import { parseAddress } from "../../lib/common/address.ts";
-import { FakeClock, settle } from "../support/fake_clock.ts";
-import { ScriptedBackend } from "../support/scripted_backend.ts";
+import { FakeClock, RESOLUTION, settle } from "../support/fake_clock.ts";
+import { exhaustedFor, ScriptedBackend } from "../support/scripted_backend.ts";
 
 const LIMITS = {
   maxConnections: 4,
@@ -40,6 +41,7 @@ class Scene implements AsyncDisposable {
       clock: this.time.clock,
       connect: () => this.script.connect(),
       grpc,
+      grpcWatch: () => () => Promise.resolve({ type: "broken", reason: "no stream is expected" }),
       random: () => 0.5,
     }, options);
   }
@@ -94,11 +96,26 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const BAD = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
 
 Deno.test("the text of a check is parsed, and what is none is refused with what is accepted", () => {
-  for (const text of ["tcp", "http:/", "http:/healthz?full=1", "grpc", "grpc:myapp.UserService"]) {
+  for (
+    const text of [
+      ...["tcp", "http:/", "http:/healthz?full=1", "grpc", "grpc:myapp.UserService"],
+      ...["grpc-watch", "grpc-watch:myapp.UserService"],
+    ]
+  ) {
     assertEquals(formatHealthCheck(parseHealthCheck(text)), text);
   }
   for (
-    const text of ["", "http", "http:", "http:healthz", "http:/a b", "grpc:", "grpc:a/b", "udp"]
+    const text of [
+      "",
+      "http",
+      "http:",
+      "http:healthz",
+      "http:/a b",
+      "grpc:",
+      "grpc:a/b",
+      "grpc-watch:",
+      "udp",
+    ]
   ) {
     assertThrows(() => parseHealthCheck(text), TypeError, JSON.stringify(text));
   }
@@ -114,12 +131,15 @@ Deno.test("the first check is made at once and decides alone", async () => {
   assertEquals(scene.state, { type: "failing", reason: "status 500" });
 });
 
-Deno.test("later it takes three failures to fall and two successes to rise, asked for sooner while down", async () => {
+Deno.test("later it takes three failures to fall and two successes to rise, asked for sooner after the first", async () => {
   await using scene = new Scene({ check: "http:/" });
   await scene.answer(OK);
+  await scene.time.advance(4900);
+  assertEquals(scene.script.dials, 1);
+  await scene.time.expire(0);
   for (const [index, expected] of ["healthy", "healthy", "failing"].entries()) {
-    assertEquals(scene.script.dials, 1 + index);
-    await scene.time.expire(5000);
+    await scene.time.expire(index === 0 ? 100 : 1000);
+    assertEquals(scene.script.dials, 2 + index);
     await scene.answer(BAD);
     assertEquals(scene.state.type, expected);
   }
@@ -130,11 +150,11 @@ Deno.test("later it takes three failures to fall and two successes to rise, aske
   }
 });
 
-Deno.test("a success between failures begins the count anew", async () => {
+Deno.test("a success between failures begins the count anew, and the wait is the longer one again", async () => {
   await using scene = new Scene({ check: "http:/", fall: 2 });
   await scene.answer(OK);
   for (const response of [BAD, OK, BAD, OK, BAD]) {
-    await scene.time.expire(5000);
+    await scene.time.expire(response === BAD ? 5000 : 1000);
     await scene.answer(response);
     assertEquals(scene.state.type, "healthy");
   }
@@ -150,6 +170,58 @@ Deno.test("no answer in time is a failure, and the connection is closed", async 
   await scene.time.expire(300);
   assertEquals(scene.state, { type: "failing", reason: "no answer within 300 ms" });
   assert(connection.closedByProxy);
+});
+
+Deno.test("a backend that hangs is found within an interval, three timeouts and two short intervals", async () => {
+  await using scene = new Scene({ check: "http:/" });
+  await scene.answer(OK);
+  const began = scene.time.clock.now();
+  const held: unknown[] = [];
+  for (let i = 0; i < 3; i++) {
+    await scene.time.expire(i === 0 ? 5000 : 1000);
+    held.push(await scene.script.accept());
+    assertEquals(scene.state.type, "healthy");
+    await scene.time.expire(2000);
+  }
+  assertEquals([held.length, scene.state.type], [3, "failing"]);
+  assertLessOrEqual(scene.time.clock.now() - began, 13_000 + 6 * RESOLUTION);
+});
+
+Deno.test("a check that this host has no descriptor or port for counts for nothing", async () => {
+  await using scene = new Scene({ check: "http:/", rise: 2, fall: 1 });
+  await scene.answer(OK);
+  for (const lack of ["descriptors", "ports"] as const) {
+    scene.script.failure = exhaustedFor(lack);
+    for (let i = 0; i < 5; i++) await scene.time.expire(5000);
+    assertEquals(scene.state.type, "healthy");
+  }
+  assertEquals(scene.script.dials, 11);
+  scene.script.refuse();
+  await scene.time.expire(5000);
+  assertEquals(scene.state.type, "failing");
+  // Neither does it end a failure, or begin its count anew.
+  scene.script.failure = undefined;
+  await scene.time.expire(1000);
+  await scene.answer(OK);
+  scene.script.failure = exhaustedFor("descriptors");
+  await scene.time.expire(1000);
+  scene.script.failure = undefined;
+  assertEquals(scene.state.type, "failing");
+  await scene.time.expire(1000);
+  await scene.answer(OK);
+  assertEquals(scene.state.type, "healthy");
+});
+
+Deno.test("the first check decides alone only once it could be made", async () => {
+  const prevented = { type: "grpc" } as const;
+  let error: Error = exhaustedFor("descriptors");
+  const grpc = () => () => Promise.reject(error);
+  await using scene = new Scene({ check: prevented }, grpc);
+  await scene.time.expire(0);
+  assertEquals(scene.state.type, "healthy");
+  error = new Error("it is down");
+  await scene.time.expire(5000);
+  assertEquals(scene.state.type, "failing");
 });
 
 Deno.test("statuses, a text of the body, the method and the host can be asked for", async () => {

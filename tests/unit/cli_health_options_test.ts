@@ -20,14 +20,19 @@ Deno.test("a check has its settings, and an HTTP check what is its own", () => {
     parse("--health-check", "grpc:a.B", "--health-interval", "10s", "--health-fall", "5"),
     { healthCheck: { check: { type: "grpc", service: "a.B" }, interval: 10_000, fall: 5 } },
   );
+  assertEquals(parse("--health-check", "grpc-watch:a.B", "--health-timeout", "1s"), {
+    healthCheck: { check: { type: "grpc-watch", service: "a.B" }, timeout: 1000 },
+  });
   const all = parse(
     ...["--health-check", "http:/ready", "--health-status", "200,204", "--health-host", "app.test"],
     ...["--health-body", "all good", "--health-timeout", "500ms", "--health-rise", "1"],
+    ...["--health-method", "OPTIONS"],
   );
   assertEquals(all.healthCheck, {
     check: {
       type: "http",
       path: "/ready",
+      method: "OPTIONS",
       statuses: [[200, 200], [204, 204]],
       host: "app.test",
       body: "all good",
@@ -45,6 +50,20 @@ Deno.test("what means nothing without another option is refused with both names"
   assertStringIncludes(
     refusal("--health-check", "tcp", "--health-body", "x"),
     "--health-body is given with a --health-check over tcp",
+  );
+  assertStringIncludes(
+    refusal("--health-check", "grpc", "--health-method", "HEAD"),
+    "--health-method is given with a --health-check over grpc",
+  );
+  for (const method of ["", "GET /", "CONNECT", "G\r\nX: y"]) {
+    assertStringIncludes(
+      refusal("--health-check", "http:/", "--health-method", method),
+      `--health-method: ${JSON.stringify(method)} is not accepted`,
+    );
+  }
+  assertStringIncludes(
+    refusal("--health-check", "grpc-watch", "--health-status", "200"),
+    "--health-status is given with a --health-check over grpc-watch",
   );
   assertStringIncludes(
     refusal("--no-ejection", "--ejection-time", "1s"),

@@ -8,13 +8,15 @@ Deno.test("a service whose backends all fail their checks is not served, and is 
   const health = new HealthStatus({ registry, own: [], listed: () => [] });
   const at = () => [health.all().get(""), health.all().get("a.B")];
   registry.addRoute(parseRule("service=a.B -> localhost:1, localhost:2"));
-  registry.addBackend({ addr: "localhost:3" });
+  registry.addRoute(parseRule("service=c.D -> localhost:3"));
+  registry.addBackend({ addr: "localhost:4" });
   const [first, second, third] = [...registry.backends];
   first!.health.fail("no answer");
   assertEquals(at(), ["SERVING", "SERVING"]);
   second!.health.fail("no answer");
   assertEquals(at(), ["SERVING", "NOT_SERVING"]);
   third!.health.fail("no answer");
+  // The fourth is well, but where there are routes no call comes to it.
   assertEquals(at(), ["NOT_SERVING", "NOT_SERVING"]);
   second!.health.pass();
   assertEquals(at(), ["SERVING", "SERVING"]);

@@ -3,35 +3,22 @@
  *
  * @module
  */
-import type { Clock, Timed } from "../../common/clock.ts";
-import { describeError } from "../../common/errors.ts";
-import { getLogger } from "../../observe/logger.ts";
+import type { Clock } from "../../common/clock.ts";
 import type { LiveBackend } from "../backend.ts";
-import type { Connect } from "../connector.ts";
+import { type Connect, openWatched } from "../connector.ts";
+import type { Standing } from "../knowledge.ts";
 import {
-  CheckFailure,
   type CheckSettings,
   formatHealthCheck,
   type HealthCheck,
   type HealthCheckOptions,
   resolveHealthCheck,
 } from "./check.ts";
+import { Checked, type Checker, type CheckerParts } from "./checked.ts";
 import { askHttp } from "./http_probe.ts";
-
-/**
- * Makes one check.
- *
- * @throws {Error} When the backend is not well; the message says why.
- */
-export type Probe = (backend: LiveBackend, options: ProbeOptions) => Promise<void>;
-
-/** How a {@linkcode Probe} is made. */
-export interface ProbeOptions {
-  /** Milliseconds until it must have ended. */
-  readonly timeout: number;
-  /** Aborted when nobody wants to know any more, or the time is over. */
-  readonly signal: AbortSignal;
-}
+import type { Probe, Watch } from "./probe.ts";
+import { Verdict } from "./verdict.ts";
+import { Watched } from "./watched.ts";
 
 /** What active checks are made of. */
 export interface ActiveCheckParts {
@@ -47,21 +34,26 @@ export interface ActiveCheckParts {
   readonly caCerts?: readonly string[];
   /** Makes a check over gRPC. */
   readonly grpc: (service: string | undefined) => Probe;
+  /** Opens streams of health over gRPC. */
+  readonly grpcWatch: (service: string | undefined) => Watch;
+  /** What checks have said of a backend before these; nothing unless given. */
+  readonly standing?: (backend: LiveBackend) => Standing | undefined;
   /** Chance from 0 up to but not 1; `Math.random` unless given. */
   readonly random?: () => number;
 }
 
-/** The part of an interval by which checks are moved, so that those of many backends do not all meet. */
-const JITTER = 0.1;
-
-const log = getLogger("health");
+/** Follows the health of one backend. */
+type MakeChecker = (backend: LiveBackend, parts: CheckerParts) => Checker;
 
 /** Checks the backends of one registry. */
 export class ActiveChecks {
   readonly #parts: ActiveCheckParts;
   readonly #settings: CheckSettings;
-  readonly #probe: Probe;
-  readonly #checked = new Map<LiveBackend, Checked>();
+  readonly #makeChecker: MakeChecker;
+  readonly #checked = new Map<LiveBackend, Checker>();
+  readonly #verdicts = new WeakMap<LiveBackend, Verdict>();
+  /** Ends of those that are checked no more. */
+  readonly #ending = new Set<Promise<void>>();
   readonly #stop: () => void;
   /** The check as text. */
   readonly name: string;
@@ -76,42 +68,66 @@ export class ActiveChecks {
     const { check, settings } = resolveHealthCheck(options);
     this.name = formatHealthCheck(check);
     this.#settings = settings;
-    this.#probe = makeProbe(check, parts);
+    this.#makeChecker = checkerOf(check, parts);
     this.#stop = parts.onChange(() => this.#reconcile());
     this.#reconcile();
   }
 
   #reconcile(): void {
     const present = new Set(this.#parts.backends());
-    for (const [backend, checked] of this.#checked) {
+    for (const [backend, checker] of this.#checked) {
       if (present.has(backend)) continue;
-      checked.close();
       this.#checked.delete(backend);
+      const end = checker.close();
+      this.#ending.add(end);
+      void end.then(() => this.#ending.delete(end));
     }
     const { clock, random = Math.random } = this.#parts;
+    const settings = this.#settings;
     for (const backend of present) {
       if (this.#checked.has(backend)) continue;
-      const parts = { clock, random, probe: this.#probe, settings: this.#settings };
-      this.#checked.set(backend, new Checked(backend, parts));
+      const verdict = new Verdict(backend, settings, this.#parts.standing?.(backend));
+      this.#verdicts.set(backend, verdict);
+      const parts = { clock, random, settings, verdict };
+      this.#checked.set(backend, this.#makeChecker(backend, parts));
     }
+  }
+
+  /** What the checks of a backend have said so far. */
+  standing(backend: LiveBackend): Standing | undefined {
+    return this.#verdicts.get(backend)?.standing;
   }
 
   /** Checks no more; resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#stop();
-    const ends = [...this.#checked.values()].map((checked) => checked.close());
+    const ends = [...this.#checked.values()].map((checker) => checker.close());
     this.#checked.clear();
-    await Promise.all(ends);
+    await Promise.all([...ends, ...this.#ending]);
   }
 }
 
-function makeProbe(check: HealthCheck, { connect, caCerts, grpc }: ActiveCheckParts): Probe {
+function checkerOf(check: HealthCheck, parts: ActiveCheckParts): MakeChecker {
+  if (check.type !== "grpc-watch") {
+    const probe = makeProbe(check, parts);
+    return (backend, parts) => new Checked(backend, { ...parts, probe });
+  }
+  const watch = parts.grpcWatch(check.service);
+  const probe = parts.grpc(check.service);
+  return (backend, parts) => new Watched(backend, { ...parts, watch, probe });
+}
+
+function makeProbe(
+  check: Exclude<HealthCheck, { type: "grpc-watch" }>,
+  { connect, caCerts, grpc }: ActiveCheckParts,
+): Probe {
   if (check.type === "grpc") return grpc(check.service);
   return async (backend, { timeout, signal }) => {
-    const duplex = await connect(backend.address, {
-      timeout,
-      ...(caCerts === undefined ? {} : { caCerts }),
-    });
+    const duplex = await openWatched(backend.connectWatch, () =>
+      connect(backend.address, {
+        timeout,
+        ...(caCerts === undefined ? {} : { caCerts }),
+      }));
     const close = () => duplex.close();
     signal.addEventListener("abort", close);
     try {
@@ -121,85 +137,4 @@ function makeProbe(check: HealthCheck, { connect, caCerts, grpc }: ActiveCheckPa
       signal.removeEventListener("abort", close);
     }
   };
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof CheckFailure ? error.message : describeError(error);
-}
-
-interface CheckedParts {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly probe: Probe;
-  readonly settings: CheckSettings;
-}
-
-/** One backend, asked again and again. */
-class Checked implements Timed {
-  readonly #backend: LiveBackend;
-  readonly #parts: CheckedParts;
-  #asking: { readonly abort: AbortController; readonly end: Promise<void> } | undefined;
-  #closed = false;
-  /** Whether any check has ended. */
-  #known = false;
-  #passing = true;
-  /** Results in a row that say the opposite of `#passing`. */
-  #inRow = 0;
-  deadline = Infinity;
-
-  constructor(backend: LiveBackend, parts: CheckedParts) {
-    this.#backend = backend;
-    this.#parts = parts;
-    parts.clock.watch(this);
-    this.#ask();
-  }
-
-  #ask(): void {
-    const { probe, settings: { timeout }, clock } = this.#parts;
-    const abort = new AbortController();
-    clock.arm(this, timeout);
-    const end = probe(this.#backend, { timeout, signal: abort.signal }).then(
-      () => this.#settle(abort.signal.aborted ? `no answer within ${timeout} ms` : undefined),
-      (error) =>
-        this.#settle(abort.signal.aborted ? `no answer within ${timeout} ms` : reasonOf(error)),
-    );
-    this.#asking = { abort, end };
-  }
-
-  onDeadline(): void {
-    if (this.#asking === undefined) this.#ask();
-    else this.#asking.abort.abort();
-  }
-
-  /** @param reason Why the check failed, if it did. */
-  #settle(reason: string | undefined): void {
-    this.#asking = undefined;
-    if (this.#closed) return;
-    const { settings, clock, random } = this.#parts;
-    const passed = reason === undefined;
-    this.#inRow = passed === this.#passing ? 0 : this.#inRow + 1;
-    const needed = !this.#known ? 1 : this.#passing ? settings.fall : settings.rise;
-    this.#known = true;
-    if (this.#inRow >= needed) {
-      this.#passing = passed;
-      this.#inRow = 0;
-      const { addr, health } = this.#backend;
-      if (passed) {
-        log.info("a backend is healthy again", { backend: addr });
-        health.pass();
-      } else {
-        log.warning("a backend fails its health checks", { backend: addr, reason });
-        health.fail(reason);
-      }
-    }
-    const interval = this.#passing ? settings.interval : settings.downInterval;
-    clock.arm(this, interval * (1 + JITTER * (2 * random() - 1)));
-  }
-
-  close(): Promise<void> {
-    this.#closed = true;
-    this.#parts.clock.unwatch(this);
-    this.#asking?.abort.abort();
-    return this.#asking?.end ?? Promise.resolve();
-  }
 }

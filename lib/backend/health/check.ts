@@ -27,6 +27,17 @@ export type HealthCheck =
     readonly type: "grpc";
     /** The service asked for; the server as a whole unless given. */
     readonly service?: string;
+  }
+  /**
+   * Say SERVING on a stream of `grpc.health.v1.Health/Watch` that stays open. What is said there holds at once,
+   * whatever `rise` and `fall` are. A stream that breaks counts as a failed check and is opened again after
+   * `downInterval`. While it is silent, `Check` is asked beside it every `interval`, on the same connection: an
+   * answer counts as a check, none in time as a broken stream. Who does not have `Watch` is asked with `Check`.
+   */
+  | {
+    readonly type: "grpc-watch";
+    /** The service asked for; the server as a whole unless given. */
+    readonly service?: string;
   };
 
 /** A check has its answer, and the answer is not good. The message says why, for people. */
@@ -41,9 +52,12 @@ export interface HealthCheckOptions {
   readonly check: HealthCheck | string;
   /** From the end of a check to the next one, give or take a tenth. Default 5,000. */
   readonly interval?: number;
-  /** The same while the backend fails, so that it is found again soon. Default 1,000, or the interval if less. */
+  /**
+   * The same while the backend fails, so that it is found again soon, and after a failure while it is well, so that it
+   * is soon known whether it still is. Default 1,000, or the interval if less.
+   */
   readonly downInterval?: number;
-  /** How long a check may take. Default 2,000. */
+  /** How long a check, or the first word on a stream, may take. Default 2,000. */
   readonly timeout?: number;
   /** Successes in a row that end a failure. Default 2. */
   readonly rise?: number;
@@ -78,20 +92,23 @@ export function resolveHealthCheck(
 export const GOOD_STATUSES: readonly (readonly [from: number, to: number])[] = [[200, 399]];
 
 /**
- * Parses `tcp`, `http:/path`, `grpc` or `grpc:package.Service`.
+ * Parses `tcp`, `http:/path`, `grpc` or `grpc-watch`, the last two also with `:package.Service`.
  *
  * @throws {TypeError} When it is anything else.
  */
 export function parseHealthCheck(text: string): HealthCheck {
   if (text === "tcp") return { type: "tcp" };
-  if (text === "grpc") return { type: "grpc" };
   const path = /^http:(\/[!-~]*)$/.exec(text)?.[1];
   if (path !== undefined) return { type: "http", path };
-  const service = /^grpc:([\w.]+)$/.exec(text)?.[1];
-  if (service !== undefined) return { type: "grpc", service };
+  const grpc = /^(grpc|grpc-watch)(?::([\w.]+))?$/.exec(text);
+  if (grpc !== null) {
+    const type = grpc[1] as "grpc" | "grpc-watch";
+    const service = grpc[2];
+    return service === undefined ? { type } : { type, service };
+  }
   throw new TypeError(
     `health check ${JSON.stringify(text)} is not accepted; accepted is tcp, http:/path, grpc or ` +
-      "grpc:package.Service",
+      "grpc-watch, the last two also with :package.Service",
   );
 }
 
@@ -122,6 +139,7 @@ export function formatHealthCheck(check: HealthCheck): string {
     case "http":
       return `http:${check.path}`;
     case "grpc":
-      return check.service === undefined ? "grpc" : `grpc:${check.service}`;
+    case "grpc-watch":
+      return check.service === undefined ? check.type : `${check.type}:${check.service}`;
   }
 }

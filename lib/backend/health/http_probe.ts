@@ -27,7 +27,9 @@ export async function askHttp(
   try {
     const { method = "GET", path, statuses = GOOD_STATUSES, body } = check;
     const host = check.host ??
-      (address.transport === "tcp" ? formatHostPort(address.host, address.port) : "localhost");
+      (address.transport === "tcp"
+        ? formatHostPort(address.serverName ?? address.host, address.port)
+        : "localhost");
     await writeAll(
       duplex,
       new TextEncoder().encode(
