@@ -3,23 +3,13 @@
  *
  * @module
  */
-import type { Lease } from "../../backend/backend.ts";
-import type { UpstreamStats } from "../../observe/metrics.ts";
 import { ascii } from "../h1/chars.ts";
 import type { ResponseHead } from "../h1/response.ts";
 import { parseRetryAfter } from "../retry_after.ts";
 import { UnwantedAnswer } from "./attempt_errors.ts";
-import type { AttemptParts } from "./attempt_parts.ts";
+import type { AnswerSource, AttemptParts } from "./attempt_parts.ts";
 
 const RETRY_AFTER = ascii("retry-after");
-
-/** Where an answer comes from. */
-export interface AnswerSource {
-  /** The backend's lease, which is told. */
-  readonly lease: Lease;
-  /** What the backend is counted in. */
-  readonly stats: UpstreamStats;
-}
 
 /**
  * Says what an answer, whose status may speak against its backend, says of it.

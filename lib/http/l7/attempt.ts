@@ -13,16 +13,14 @@ import type { UpstreamStats } from "../../observe/metrics.ts";
 import { encodeInterim, encodeResponseHead } from "../h1/encode_response.ts";
 import { INCOMPLETE, Known, REFUSED } from "../h1/fields.ts";
 import type { ResponseHead } from "../h1/response.ts";
-import { ByteWriter } from "../h1/writer.ts";
 import { httpDate } from "../http_date.ts";
 import { MAX_INTERIM } from "../interim.ts";
-import { isIdempotent } from "../methods.ts";
-import { type AnswerSource, frameFor, judgeAnswer, keepAliveTime } from "./answer_head.ts";
-import { clientGone, cutShort, noAnswer, protocolError } from "./attempt_errors.ts";
-import type { AttemptParts } from "./attempt_parts.ts";
-import { BodyRate } from "./body_rate.ts";
-import { BodyTransfer, type TransferEnd, type TransferWatcher } from "./body_transfer.ts";
-import { runTunnel } from "./tunnel.ts";
+import { frameFor, judgeAnswer, keepAliveTime } from "./answer_head.ts";
+import { CANCELLED, clientGone, cutShort, noAnswer, protocolError } from "./attempt_errors.ts";
+import type { AnswerSource, AttemptParts } from "./attempt_parts.ts";
+import { BodyTransfer } from "./body_transfer.ts";
+import { runTunnel, TunnelDeadline } from "./tunnel.ts";
+import { Upload, type Uploader } from "./upload.ts";
 
 /** From this status on an answer may speak against its backend. */
 const ERRORS = 400;
@@ -31,7 +29,7 @@ const ERRORS = 400;
 type Wait = "connect" | "continue" | "upload" | "response" | "relay" | "tunnel";
 
 /** One try on one backend. */
-export class Attempt implements AnswerSource, TransferWatcher {
+export class Attempt implements AnswerSource, Uploader {
   readonly #parts: AttemptParts;
   readonly lease: Lease;
   readonly stats: UpstreamStats;
@@ -43,10 +41,10 @@ export class Attempt implements AnswerSource, TransferWatcher {
   /** Whether the request in the buffer has been written over. */
   #overwritten = false;
   #upstream: UpstreamConnection | undefined;
-  #uploading: Promise<void> | undefined;
-  #uploadEnd: TransferEnd | undefined;
-  /** How fast the body must come, if that matters. */
-  #rate: BodyRate | undefined;
+  /** What is left of the body behind what is sent at once, if that has begun to be sent. */
+  #upload: Upload | undefined;
+  /** Of the tunnel that it has become. */
+  #deadline: TunnelDeadline | undefined;
   /** The body of the answer. */
   #answer: BodyTransfer | undefined;
   /** Whether bytes for the client are being written. */
@@ -57,10 +55,7 @@ export class Attempt implements AnswerSource, TransferWatcher {
   #upstreamKeep = 0;
   /** Why we gave up waiting. */
   #expired: ErrorCode | undefined;
-  /** Whether the attempt has ended. */
   #over = false;
-  /** Where what was kept of the upload ended then; -1 when not all of it was kept. */
-  #keptEnd = -1;
 
   /** An attempt on the backend of a lease; {@linkcode run} makes it. */
   constructor(parts: AttemptParts, lease: Lease, stats: UpstreamStats) {
@@ -73,8 +68,12 @@ export class Attempt implements AnswerSource, TransferWatcher {
   /** Where the request ends in the buffer if all of it lies there, so that it can be written again; or else -1. */
   get replayEnd(): number {
     if (this.#overwritten || !this.uploaded) return -1;
-    if (this.#uploading === undefined) return this.#firstEnd;
-    return this.#over ? this.#keptEnd : this.#parts.transfer.kept?.at ?? -1;
+    return this.#upload === undefined ? this.#firstEnd : this.#upload.replayEnd;
+  }
+
+  /** Whether it has ended, or is not needed any more. */
+  get over(): boolean {
+    return this.#over;
   }
 
   /** How long an answer has been waited for, in milliseconds. */
@@ -85,8 +84,7 @@ export class Attempt implements AnswerSource, TransferWatcher {
 
   /** Whether the whole request has been read and handed on. */
   get uploaded(): boolean {
-    return this.#parts.transfer.done &&
-      (this.#uploading === undefined || this.#uploadEnd?.type === "done");
+    return this.#parts.transfer.done && (this.#upload === undefined || this.#upload.done);
   }
 
   /**
@@ -101,9 +99,21 @@ export class Attempt implements AnswerSource, TransferWatcher {
     const { backend } = this.lease;
     const stats = this.stats;
     const pooled = fresh ? undefined : backend.http.take();
-    const upstream = pooled ?? await backend.http.open();
+    let upstream: UpstreamConnection;
+    try {
+      upstream = pooled ?? await backend.http.open();
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
     if (pooled === undefined) stats.connects++;
     else stats.reuses++;
+    if (this.#over) {
+      // Nothing was sent on it. One that was waited for may be about to be closed by the backend.
+      const keep = backend.state === "active" && !upstream.reused;
+      backend.http.release(upstream, keep ? Infinity : 0);
+      throw CANCELLED;
+    }
     stats.active++;
     const { connection, tally, transfer, out } = this.#parts;
     const { reader } = upstream;
@@ -146,18 +156,19 @@ export class Attempt implements AnswerSource, TransferWatcher {
         if (count < written.length) await writeAll(connection.duplex, written.subarray(count));
         tally.bytesOut += written.length;
       } catch (cause) {
-        throw clientGone(tally, cause);
+        throw cutShort({ type: "sink", cause }, tally, this.#expired);
       }
       this.#passing = false;
       if (!answer.done) await this.#relayRest(answer);
       if (this.uploaded && reader.available === 0) upstreamKeep = this.#upstreamKeep;
       return this.#keep;
+    } catch (error) {
+      this.#fail(error);
+      throw error;
     } finally {
       this.#over = true;
       this.#upstream = undefined;
-      // What is left of an upload may still move, when the buffer is another's.
-      if (transfer.kept !== undefined) this.#keptEnd = transfer.kept.at;
-      transfer.kept = undefined;
+      this.#upload?.stop();
       stats.active--;
       stats.bytesReceived += reader.bytesRead - read;
       stats.bytesSent += transfer.bytes - moved;
@@ -165,8 +176,22 @@ export class Attempt implements AnswerSource, TransferWatcher {
     }
   }
 
+  #fail(error: unknown): void {
+    this.#over = true;
+    this.#parts.onFailed(error);
+  }
+
   /** The client's connection failed: the backend need not go on. */
   abort(): void {
+    this.#upstream?.duplex.close();
+  }
+
+  /**
+   * Another attempt has answered: this one ends without a word. HTTP/1.1 has no other way to tell the backend than
+   * to close the connection.
+   */
+  cancel(): void {
+    this.#over = true;
     this.#upstream?.duplex.close();
   }
 
@@ -180,25 +205,29 @@ export class Attempt implements AnswerSource, TransferWatcher {
         this.#startUpload();
         break;
       case "upload":
-        this.#expire(
+        if (this.#parts.transfer.isTakenBy(this.#upstream?.duplex)) return this.onProgress();
+        this.expire(
           this.#parts.transfer.waiting === "source" ? "body_timeout" : "upstream_stalled",
         );
         break;
       case "response":
-        this.#expire("upstream_timeout");
+        this.expire("upstream_timeout");
         break;
       case "relay":
-        this.#expire(this.#answer!.waiting === "source" ? "upstream_stalled" : "client_closed");
+        if (this.#answer!.isTakenBy(this.#parts.connection.duplex)) return this.onProgress();
+        this.expire(this.#answer!.waiting === "source" ? "upstream_stalled" : "client_stalled");
         this.#parts.connection.duplex.close();
         break;
       case "tunnel":
-        this.#expire("upstream_stalled");
+        this.#parts.connection.context.metrics.closed(this.#deadline!.reason);
+        this.expire("upstream_stalled");
         this.#parts.connection.duplex.close();
         break;
     }
   }
 
-  #expire(code: ErrorCode): void {
+  /** Gives up waiting. */
+  expire(code: ErrorCode): void {
     this.#expired = code;
     this.#upstream?.duplex.close();
     // A client that does not take what we pass on would keep us waiting whatever the backend does.
@@ -209,71 +238,41 @@ export class Attempt implements AnswerSource, TransferWatcher {
   onProgress(): void {
     // What is left of an upload may still move when the answer has ended, and then the deadline is another's.
     if (this.#over) return;
-    const { connection } = this.#parts;
-    const { bodyStall } = connection.context.timeouts;
-    const rate = this.#wait === "upload" ? this.#rate : undefined;
-    connection.arm(rate === undefined ? bodyStall : this.#measure(rate, bodyStall));
-  }
-
-  /** How long what is waited for next may take while the body comes. */
-  #measure(rate: BodyRate, bodyStall: number): number {
-    const { connection: { reader }, transfer } = this.#parts;
-    const came = transfer.waiting === "source";
-    const left = rate.next(came, transfer.bytes + reader.available);
-    if (came && left <= 0) this.#expire("body_timeout");
-    // What has come goes to the backend next, and how long that takes is not the client's fault.
-    return came ? bodyStall : Math.min(bodyStall, Math.max(left, 0));
+    const { bodyStall } = this.#parts.connection.context.timeouts;
+    const upload = this.#wait === "upload" ? this.#upload : undefined;
+    this.#parts.arm(upload === undefined ? bodyStall : upload.measure(bodyStall));
   }
 
   /** The head has been sent: what is left of the body follows, at once or when it is asked for. */
   #awaitContinue(): void {
     const { connection, facts } = this.#parts;
+    if (this.#over) return;
     if (facts.expectContinue) {
       this.#wait = "continue";
-      connection.arm(connection.context.timeouts.expectContinue);
+      this.#parts.arm(connection.context.timeouts.expectContinue);
     } else this.#startUpload();
   }
 
   /** Sends what is left of the body while the answer is already waited for. */
   #startUpload(): void {
-    const { transfer } = this.#parts;
-    if (this.#uploading !== undefined) return;
-    if (transfer.done) this.#awaitResponse();
-    else {
-      this.#wait = "upload";
-      const { context: { bodyRate, clock } } = this.#parts.connection;
-      if (bodyRate !== undefined) this.#rate = new BodyRate(bodyRate, clock);
-      this.onProgress();
-      this.#keepUpload();
-      this.#uploading = this.#upload(this.#upstream!);
-    }
+    if (this.#upload !== undefined) return;
+    if (this.#parts.transfer.done) return this.#awaitResponse();
+    this.#wait = "upload";
+    const upload = this.#upload = new Upload(this.#parts, this);
+    this.onProgress();
+    if (!this.#overwritten) upload.keep(this.#firstEnd);
+    void upload.run(this.#upstream!);
   }
 
-  /** What follows is kept behind what has been sent, as far as it fits, so that it can be sent again. */
-  #keepUpload(): void {
-    const { transfer, out, facts } = this.#parts;
-    if (this.#overwritten || !isIdempotent(facts.method)) return;
-    const kept = transfer.kept = new ByteWriter(out.buffer);
-    kept.at = this.#firstEnd;
-  }
-
-  async #upload(upstream: UpstreamConnection): Promise<void> {
-    const { connection, transfer, tally } = this.#parts;
-    const end = this.#uploadEnd = await transfer.run(upstream.duplex, this);
-    if (end.type === "done") {
-      if (this.#wait === "upload") this.#awaitResponse();
-    } else if (end.type !== "sink") {
-      // Half a request must not look like a whole one. A failed sink may still have answered.
-      if (connection.reader.ended?.type === "error") tally.gone = true;
-      upstream.duplex.close();
-    }
+  onUploaded(): void {
+    if (this.#wait === "upload") this.#awaitResponse();
   }
 
   #awaitResponse(): void {
     const { connection } = this.#parts;
     const { reader, context } = connection;
     this.#wait = "response";
-    connection.arm(this.#parts.patience);
+    this.#parts.arm(this.#parts.patience);
     this.#waitsSince = context.clock.time;
     // Reading ahead notices a client that resets, and begins to read its next request.
     if (!reader.full && reader.available === 0) void reader.fill();
@@ -286,6 +285,7 @@ export class Attempt implements AnswerSource, TransferWatcher {
    * @returns The status, or {@linkcode INCOMPLETE} when more bytes are needed.
    */
   #readHead(reader: ByteReader): number {
+    if (this.#over) throw CANCELLED;
     if (reader.available === 0) return INCOMPLETE;
     const { connection, facts, out } = this.#parts;
     const head = connection.scratch.response;
@@ -310,6 +310,7 @@ export class Attempt implements AnswerSource, TransferWatcher {
       if (head.status === 101 && !(facts.upgrade && head.upgrade)) {
         throw protocolError("it switches protocols unasked");
       }
+      this.#parts.onAnswer();
       encodeInterim(head, out);
       reader.start = end;
     }
@@ -339,6 +340,7 @@ export class Attempt implements AnswerSource, TransferWatcher {
     const answer = this.#answer = new BodyTransfer(reader, framing, body === "chunked");
     answer.copyTo(out);
     if (answer.malformed !== undefined) throw protocolError("its chunked body is malformed");
+    this.#parts.onAnswer();
     this.#wait = "relay";
     this.onProgress();
     tally.responded = true;
@@ -363,20 +365,12 @@ export class Attempt implements AnswerSource, TransferWatcher {
   /** Passes the 101 in the buffer on, and then bytes both ways. */
   async #tunnel(upstream: UpstreamConnection, stats: UpstreamStats): Promise<void> {
     const { connection, tally } = this.#parts;
-    const { tunnelIdle, halfClosed } = connection.context.timeouts;
-    let patience = tunnelIdle;
     tally.status = 101;
     this.#wait = "tunnel";
-    connection.arm(patience);
+    const deadline = this.#deadline = new TunnelDeadline(connection.context.timeouts, this.#parts);
     tally.responded = true;
     await this.#pass();
-    const bytes = await runTunnel(connection, upstream, {
-      onProgress: () => connection.arm(patience),
-      onHalfClosed: () => {
-        patience = Math.min(tunnelIdle, halfClosed);
-        connection.arm(patience);
-      },
-    });
+    const bytes = await runTunnel(connection, upstream, deadline);
     stats.bytesSent += bytes.up;
     tally.bytesIn += bytes.up;
     tally.bytesOut += bytes.down;
@@ -400,7 +394,7 @@ export class Attempt implements AnswerSource, TransferWatcher {
     const { tally, hurried } = this.#parts;
     return noAnswer(upstream, {
       tally,
-      uploadEnd: this.#uploadEnd,
+      uploadEnd: this.#upload?.end,
       expired: this.#expired,
       early: hurried && this.#expired === "upstream_timeout",
       interim,

@@ -3,14 +3,19 @@
  *
  * @module
  */
+import { isLocal } from "../../backend/connector.ts";
 import type { UpstreamConnection } from "../../backend/h1_pool.ts";
+import { failedBy } from "../../backend/recovery.ts";
 import { type ErrorCode, ProxyError, type Retry } from "../../common/errors.ts";
-import type { Tally } from "./attempt_parts.ts";
+import type { RetryCondition } from "../../route/retry.ts";
+import type { AnswerSource, Tally } from "./attempt_parts.ts";
 import type { TransferEnd } from "./body_transfer.ts";
 
 /** The error of a failed client connection, which it notes in the tally. */
 export function clientGone(tally: Tally, cause: unknown): ProxyError {
   tally.gone = true;
+  // A client over HTTP/2 may have been given up by its connection.
+  if (cause instanceof ProxyError && cause.side === "downstream") return cause;
   return new ProxyError("client_closed", "downstream", "the client's connection failed", { cause });
 }
 
@@ -82,6 +87,10 @@ export function cutShort(
   if (expired === "upstream_stalled") {
     return new ProxyError(expired, "upstream", "the response stalled");
   }
+  if (expired === "client_stalled") {
+    tally.gone = true;
+    return new ProxyError(expired, "downstream", "the client takes nothing of its answer");
+  }
   if (end.type === "sink" || tally.gone) {
     return clientGone(tally, end.type === "sink" ? end.cause : undefined);
   }
@@ -103,6 +112,23 @@ export class UnwantedAnswer extends Error {
   constructor(status: number) {
     super(`the backend answered ${status}`);
   }
+}
+
+/** Another attempt has answered. Nobody is told. */
+export const CANCELLED: Error = new Error("another attempt has answered");
+
+/** Counts what has failed an attempt, and tells the backend's lease where it speaks against the backend. */
+export function blame(error: ProxyError, { lease, stats }: AnswerSource): void {
+  if (error.side === "upstream" || isLocal(error)) stats.failed(error.code);
+  if (error.side !== "upstream") return;
+  // That a connection was closed while idle says nothing, and that it has enough of us is no failure.
+  const blames = error.retry !== "if-reused" && error.code !== "pool_exhausted";
+  if (blames) lease.report(failedBy(error.code));
+}
+
+/** Under which condition a request is sent again that got no answer. */
+export function afterWhat(code: ErrorCode): RetryCondition {
+  return code === "upstream_timeout" ? "timeout" : "reset";
 }
 
 /** All backends were tried and none took a connection: as a whole, the service is not available. */

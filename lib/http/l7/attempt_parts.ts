@@ -1,8 +1,10 @@
 /**
- * What an attempt is told, and what it tells.
+ * What an attempt is told, what it tells, and what follows.
  *
  * @module
  */
+import type { Lease, LiveBackend } from "../../backend/backend.ts";
+import type { UpstreamStats } from "../../observe/metrics.ts";
 import type { CompiledChanges } from "../field_changes.ts";
 import type { ByteWriter } from "../h1/writer.ts";
 import type { BodyTransfer } from "./body_transfer.ts";
@@ -49,6 +51,14 @@ export interface ReceivedRequest {
   readonly started: number;
 }
 
+/** Where an answer comes from. */
+export interface AnswerSource {
+  /** The backend's lease, which is told. */
+  readonly lease: Lease;
+  /** What the backend is counted in. */
+  readonly stats: UpstreamStats;
+}
+
 /** What an attempt is made of. */
 export interface AttemptParts extends ReceivedRequest {
   /** The request's body. */
@@ -57,10 +67,12 @@ export interface AttemptParts extends ReceivedRequest {
   readonly plan: ProxyPlan;
   /** The request's head, and as much of its body as fits; later the response's. */
   readonly out: ByteWriter;
-  /** How long an attempt may take from the end of the request to the head of its answer, in milliseconds. */
-  patience: number;
-  /** Whether that is less than the answer may take in all. */
-  hurried: boolean;
+  /**
+   * How long an attempt that has sent its request now may take until the head of its answer comes, in milliseconds.
+   */
+  readonly patience: number;
+  /** Whether the answer may still come, as far as all attempts together are concerned. */
+  readonly hurried: boolean;
   /** Changes of the answer's fields. */
   responseChanges: CompiledChanges | undefined;
   /**
@@ -68,4 +80,24 @@ export interface AttemptParts extends ReceivedRequest {
    * anything of the answer has been passed on.
    */
   replaces(status: number): boolean;
+  /** Sets the deadline of what the attempt waits for, in milliseconds from now. */
+  arm(delay: number): void;
+  /** The attempt has got a head that is passed on to the client. No other one is needed any more. */
+  onAnswer(): void;
+  /** The attempt has failed; told in the same turn, before its promise rejects. */
+  onFailed(error: unknown): void;
 }
+
+/** Another attempt. */
+export interface NextAttempt {
+  readonly type: "try";
+  /** Where; `undefined` when all backends that may have it are at their limit. */
+  readonly backend: LiveBackend | undefined;
+  /** Whether a pooled connection is out of the question. */
+  readonly fresh: boolean;
+  /** Milliseconds to wait before. */
+  readonly wait: number;
+}
+
+/** What follows from the failure of an attempt. */
+export type Next = NextAttempt | { readonly type: "give_up"; readonly error: unknown };

@@ -9,6 +9,7 @@ import { ByteReader, type ReadWatcher } from "../../common/byte_reader.ts";
 import type { Timed } from "../../common/clock.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode } from "../../common/errors.ts";
+import type { CloseReason } from "../../observe/close_reason.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { Idleness } from "../../mux/idle_shedding.ts";
 import type { Served } from "../../mux/listener.ts";
@@ -163,12 +164,16 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
     const { clock, timeouts } = this.context;
     const used = this.reader.bytesRead > 0;
     const since = this.deadline - (used ? timeouts.idle : timeouts.requestHead);
-    return { time: clock.now() - since, used };
+    return { time: clock.time - since, used };
   }
 
-  /** Ends the connection now. */
-  abort(): void {
-    this.#exchange?.abort();
+  /**
+   * Ends the connection now.
+   *
+   * @param code Why, for the log.
+   */
+  abort(code: ErrorCode = "shutdown"): void {
+    this.#exchange?.abort(code);
     this.duplex.close();
   }
 
@@ -229,6 +234,9 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
 
   onAnswered(keep: boolean): void {
     this.#exchange = undefined;
+    if (!keep && !this.#draining && this.draining) {
+      this.#countClosed("max_connection_age");
+    }
     if (!keep || (this.#draining && this.#lastWait === 0)) return this.#end();
     this.reader.shrink();
     this.#awaitRequest();
@@ -311,6 +319,15 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
   onDeadline(): void {
     switch (this.#phase) {
       case "idle":
+        this.#countClosed(
+          this.#draining
+            ? "drain_idle_timeout"
+            : this.reader.bytesRead === 0
+            ? "first_byte_timeout"
+            : "idle_timeout",
+        );
+        this.duplex.close();
+        break;
       case "linger":
         this.duplex.close();
         break;
@@ -321,6 +338,11 @@ export class HttpConnection implements Served, Downstream, Timed, ReadWatcher {
         this.#exchange?.onDeadline();
         break;
     }
+  }
+
+  /** Streams of an HTTP/2 connection are none. */
+  #countClosed(reason: CloseReason): void {
+    if (this.context.carrier === undefined) this.context.metrics.closed(reason);
   }
 
   onReadSettled(): void {

@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { isLocal } from "../../backend/connector.ts";
 import { writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { makeRequestId } from "../../common/request_id.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { RequestStats } from "../../observe/metrics.ts";
+import { SampledLog } from "../../observe/sampled_log.ts";
 import { ascii } from "../h1/chars.ts";
 import { Known } from "../h1/fields.ts";
 import type { RequestHead } from "../h1/request.ts";
@@ -27,6 +29,7 @@ const MANAGEMENT = ascii("/lb/");
 const CONTINUE = ascii("HTTP/1.1 100 Continue\r\n\r\n");
 
 const log = getLogger("http");
+const failures = new SampledLog(log, { message: "an exchange failed", by: ["code", "backend"] });
 
 /** One request and its response. */
 export class Exchange implements ReceivedRequest {
@@ -97,8 +100,13 @@ export class Exchange implements ReceivedRequest {
     this.connection.onAnswered(keep);
   }
 
-  /** The client's connection failed: whatever is under way for it ends. */
-  abort(): void {
+  /**
+   * The client's connection failed, or was ended: whatever is under way for it ends.
+   *
+   * @param code Why, if that is known better than by what fails next.
+   */
+  abort(code: ErrorCode | "" = ""): void {
+    this.#error ||= code;
     this.tally.gone = true;
     this.#proxied?.abort();
   }
@@ -244,11 +252,11 @@ export class Exchange implements ReceivedRequest {
       backend: this.#proxied?.backend?.addr ?? "",
       error: describeError(known),
     };
-    if (known.side === "internal") log.error("an exchange failed", fields);
     // Who has too much to do must not write a line about each request beside it; they are counted.
-    else if (known.side === "upstream" && known.code !== "overloaded") {
-      log.warning("an exchange failed", fields);
-    } else log.debug("an exchange failed", fields);
+    if (known.code === "overloaded" || known.side === "downstream") {
+      log.debug("an exchange failed", fields);
+    } else if (known.side === "upstream" || isLocal(known)) failures.warning(fields);
+    else log.error("an exchange failed", fields);
     context.metrics.refused(this.#error);
     if (this.tally.gone || this.tally.responded) {
       // The client must not take what it has for the whole: the connection ends without an end.

@@ -11,6 +11,7 @@
  * @module
  */
 import type { Duplex, PeerAddress } from "../../common/duplex.ts";
+import { ProxyError } from "../../common/errors.ts";
 import { BODY_END, ChunkedDecoder, encodeChunk } from "../h1/chunked.ts";
 import { INCOMPLETE } from "../h1/fields.ts";
 import type { HeadLimits } from "../h1/limits.ts";
@@ -18,7 +19,7 @@ import { ResponseHead } from "../h1/response.ts";
 import { H2Code } from "../h2/errors.ts";
 import type { FieldList } from "../h2/hpack/field_list.ts";
 import type { H2RequestHead } from "../h2/request_head.ts";
-import type { H2Stream, StreamListener } from "../h2/stream.ts";
+import type { H2Stream, StreamListener, StreamReset } from "../h2/stream.ts";
 import { HttpConnection } from "./connection.ts";
 import type { HttpContext } from "./context.ts";
 import type { Scratch } from "./downstream.ts";
@@ -132,6 +133,8 @@ export class H2Exchange implements Duplex, StreamListener {
   #closed = false;
   /** Why nothing more can come or go. */
   #failure: Error | undefined;
+  /** What the client is told of an answer that breaks off. */
+  #code: H2Code = H2Code.InternalError;
 
   /** Takes a request over; what is needed of its head is used before this returns. */
   constructor(http: H2Http, { stream, head, endStream, refused, carrier }: H2Request) {
@@ -179,9 +182,13 @@ export class H2Exchange implements Duplex, StreamListener {
   }
 
   /** The client cancelled, or its connection was lost: whatever is under way for it ends. */
-  onReset(): void {
-    this.#fail(new Deno.errors.ConnectionReset("the stream was reset"));
-    this.#connection.abort();
+  onReset({ stalled, aborted, detail }: StreamReset): void {
+    this.#fail(
+      stalled
+        ? new ProxyError("client_stalled", "downstream", detail)
+        : new Deno.errors.ConnectionReset("the stream was reset"),
+    );
+    this.#connection.abort(aborted ? "shutdown" : stalled ? "client_stalled" : "client_closed");
   }
 
   onSent(count: number): void {
@@ -341,6 +348,13 @@ export class H2Exchange implements Duplex, StreamListener {
     this.#unsent += end - start - this.#stream.sendData(bytes, start, end, last);
   }
 
+  /** A client that opens no window for so long as a body may stall, and for what it has got, is given up. */
+  isTaking(): boolean {
+    const taking = this.#stream.isTaking(this.#http.context.timeouts.bodyStall);
+    if (!taking) this.#code = H2Code.EnhanceYourCalm;
+    return taking;
+  }
+
   /** The engine has said all. */
   closeWrite(): Promise<void> {
     this.#end();
@@ -358,7 +372,7 @@ export class H2Exchange implements Duplex, StreamListener {
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#answer !== DONE) this.#stream.reset(H2Code.InternalError);
+    if (this.#answer !== DONE) this.#stream.reset(this.#code);
     // RFC 9113, section 8.1: a server that has answered in full may ask the client to stop sending.
     else if (!this.#ended) this.#stream.endEarly();
     this.#discard();

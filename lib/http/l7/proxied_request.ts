@@ -5,54 +5,39 @@
  */
 import type { Lease, LiveBackend } from "../../backend/backend.ts";
 import type { Member } from "../../backend/pool.ts";
-import { backoff, failedBy } from "../../backend/recovery.ts";
+import { backoff, Passes } from "../../backend/recovery.ts";
 import { Alarm } from "../../common/alarm.ts";
 import { headBuffers } from "../../common/buffer_pool.ts";
-import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
+import { describeError, ProxyError } from "../../common/errors.ts";
 import { getLogger } from "../../observe/logger.ts";
-import type { RequestStats, UpstreamStats } from "../../observe/metrics.ts";
-import type { RetryCondition } from "../../route/retry.ts";
+import type { RequestStats } from "../../observe/metrics.ts";
 import type { CompiledChanges } from "../field_changes.ts";
 import { encodeRequestHead } from "../h1/encode_request.ts";
 import type { RequestHead } from "../h1/request.ts";
 import { ByteWriter } from "../h1/writer.ts";
 import { isIdempotent } from "../methods.ts";
 import { Attempt } from "./attempt.ts";
-import { clientGone, exhausted, UnwantedAnswer } from "./attempt_errors.ts";
-import type { AttemptParts, ReceivedRequest, RequestFacts, Tally } from "./attempt_parts.ts";
+import { afterWhat, blame, clientGone, exhausted, UnwantedAnswer } from "./attempt_errors.ts";
+import type { Next, NextAttempt, ReceivedRequest, RequestFacts, Tally } from "./attempt_parts.ts";
 import { BodyTransfer } from "./body_transfer.ts";
 import type { Downstream } from "./downstream.ts";
+import type { Hedge, HedgedRequest } from "./hedge.ts";
+import { Hedging } from "./hedging.ts";
 import type { ProxyPlan } from "./plan.ts";
 import { clientAddress } from "./rate_limit.ts";
-import { mayStay } from "./sticky.ts";
+import { Stay } from "./sticky.ts";
 
 const log = getLogger("http");
 
-/** Another attempt. */
-export interface NextAttempt {
-  readonly type: "try";
-  /** Where; `undefined` when all backends that may have it are at their limit. */
-  readonly backend: LiveBackend | undefined;
-  /** Whether a pooled connection is out of the question. */
-  readonly fresh: boolean;
-  /** Milliseconds to wait before. */
-  readonly wait: number;
-}
-
-/** What follows from the failure of an attempt. */
-export type Next = NextAttempt | { readonly type: "give_up"; readonly error: unknown };
-
 /** A request on its way to a backend. It is what its attempts are made of, so that nothing is copied for them. */
-export class ProxiedRequest implements AttemptParts {
+export class ProxiedRequest implements HedgedRequest {
   readonly connection: Downstream;
   readonly facts: RequestFacts;
   readonly tally: Tally;
   readonly started: number;
   readonly transfer: BodyTransfer;
   readonly plan: ProxyPlan;
-  readonly out: ByteWriter;
-  patience: number;
-  hurried: boolean;
+  out: ByteWriter;
   responseChanges: CompiledChanges | undefined;
   /** How many attempts there were. */
   attempts = 0;
@@ -62,28 +47,28 @@ export class ProxiedRequest implements AttemptParts {
   backend: LiveBackend | undefined;
   /** The series that the request is counted in with that backend. */
   series: RequestStats | undefined;
-  #lease: Lease | undefined;
-  #stats: UpstreamStats | undefined;
-  /** Where the request ends in the buffer. */
-  #requestEnd = 0;
+  /** Where the request ends in the buffer, as far as it is there. */
+  requestEnd = 0;
   /** How long answers have been waited for in attempts that have failed, in milliseconds. */
   #waited = 0;
   /** Backends that have failed, once one has. */
   #tried: Set<LiveBackend> | undefined;
+  /** Attempts that have reached no backend. */
+  #passes: Passes | undefined;
   /** What follows when an answer is thrown away. */
   #instead: Next | undefined;
+  /** Makes an attempt beside one that takes long, where the route asks for it. */
+  #hedging: Hedging | undefined;
   /** Ends the wait between two attempts. */
   #endWait: (() => void) | undefined;
   /** What the request is hashed by. */
   #key: number | undefined;
-  /** The backend that the client's cookie names. */
-  #stayAt: string | undefined;
+  /** Where the client is to stay, if clients are. */
+  #stay: Stay | undefined;
 
   /** Of a request whose head has just been parsed. */
   constructor(request: ReceivedRequest, plan: ProxyPlan, head: RequestHead) {
     const { connection } = request;
-    const { response } = connection.context.timeouts;
-    const { perTryTimeout } = plan.retries;
     this.connection = connection;
     this.facts = request.facts;
     this.tally = request.tally;
@@ -95,14 +80,26 @@ export class ProxiedRequest implements AttemptParts {
       head.framing.type === "chunked",
     );
     this.plan = plan;
-    this.patience = Math.min(perTryTimeout, response);
-    this.hurried = perTryTimeout < response;
     this.responseChanges = plan.responseChanges;
   }
 
   /** Whether a further attempt is waited for. */
   get waiting(): boolean {
     return this.#endWait !== undefined;
+  }
+
+  get patience(): number {
+    return Math.min(this.plan.retries.perTryTimeout, this.timeLeft);
+  }
+
+  get hurried(): boolean {
+    return this.timeLeft > 0;
+  }
+
+  get timeLeft(): number {
+    const { response } = this.connection.context.timeouts;
+    const waited = Math.max(this.attempt?.waited ?? 0, this.#hedging?.waited ?? 0);
+    return response - this.#waited - waited;
   }
 
   /** Whether the whole request has been read, so that the next one can follow. */
@@ -118,19 +115,27 @@ export class ProxiedRequest implements AttemptParts {
    * @throws {ProxyError} When there is no whole answer, as does the promise.
    */
   start(head: RequestHead, requestId: string): Promise<boolean> {
-    const { context: { keyOf, isTrusted, recovery }, forwarding } = this.connection;
+    const { context, forwarding } = this.connection;
+    const { keyOf, isTrusted, recovery, registry, sticky } = context;
+    const { pool, retries } = this.plan;
     this.#encode(head, requestId);
-    this.#requestEnd = this.out.at;
+    this.requestEnd = this.out.at;
     if (keyOf !== undefined) this.#key = keyOf(head, clientAddress(head, forwarding, isTrusted));
     recovery.count(this.started);
-    const backend = this.#findStay(head) ?? this.plan.pool.pick(undefined, this.#key);
+    if (retries.hedgeDelay < Infinity && isIdempotent(this.facts.method)) {
+      this.#hedging = new Hedging(this);
+    }
+    if (sticky !== undefined) {
+      this.#stay = new Stay(sticky, head, forwarding.client.scheme === "https");
+    }
+    const backend = this.#stay?.find(registry, pool) ?? pool.pick(undefined, this.#key);
     return backend === undefined ? this.#tryLater(undefined, false) : this.#try(backend, false);
   }
 
   /** Ends the last attempt and says what follows from its failure. */
   end(error: unknown): Next {
     const next = this.#next(error);
-    this.#lease?.release();
+    this.attempt?.lease.release();
     return next;
   }
 
@@ -163,12 +168,14 @@ export class ProxiedRequest implements AttemptParts {
   /** The client's connection failed: whatever is under way ends. */
   abort(): void {
     this.attempt?.abort();
+    this.#hedging?.abort();
     this.#endWait?.();
   }
 
   /** Gives back what was lent for the request. */
   release(): void {
-    this.#lease?.release();
+    this.#hedging?.stop();
+    this.attempt?.lease.release();
     headBuffers.release(this.out.buffer);
   }
 
@@ -192,28 +199,15 @@ export class ProxiedRequest implements AttemptParts {
     }
   }
 
-  /** The backend that the client is to stay at, if it may. */
-  #findStay(head: RequestHead): LiveBackend | undefined {
-    const { sticky, registry } = this.connection.context;
-    if (sticky === undefined) return undefined;
-    const id = this.#stayAt = sticky.read(head);
-    const backend = id === undefined ? undefined : registry.backend(id);
-    return backend !== undefined && mayStay(this.plan.pool, backend) ? backend : undefined;
-  }
-
-  /** Whom the client is with from now on, unless it is already. */
-  #stick(backend: LiveBackend): void {
-    const { context: { sticky }, forwarding: { client } } = this.connection;
-    if (sticky === undefined) return;
+  changesFrom(backend: LiveBackend): CompiledChanges | undefined {
     const { responseChanges } = this.plan;
-    this.responseChanges = backend.id === this.#stayAt
+    return this.#stay === undefined
       ? responseChanges
-      : sticky.add(responseChanges, backend, client.scheme === "https");
+      : this.#stay.changesFrom(backend, responseChanges);
   }
 
   /** @param place A lease that has been given already. */
   #try(backend: LiveBackend, fresh: boolean, place?: Lease): Promise<boolean> {
-    const lease = this.#lease = place ?? backend.acquire();
     this.backend = backend;
     const { metrics } = this.connection.context;
     // Later, the route or the backend may be gone, and the call would bring the series back for good.
@@ -221,11 +215,11 @@ export class ProxiedRequest implements AttemptParts {
     const stats = metrics.upstream(backend.id);
     stats.attempts++;
     if (++this.attempts > 1) stats.retries++;
-    this.#stats = stats;
-    this.out.at = this.#requestEnd;
-    this.#stick(backend);
-    this.attempt = new Attempt(this, lease, stats);
-    return this.attempt.run(fresh);
+    this.out.at = this.requestEnd;
+    this.responseChanges = this.changesFrom(backend);
+    const attempt = this.attempt = new Attempt(this, place ?? backend.acquire(), stats);
+    const run = attempt.run(fresh);
+    return this.#hedging === undefined ? run : this.#hedging.watch(attempt, run);
   }
 
   /** No backend was found but those that `skip` leaves out: waits for one, if they are all at their limit. */
@@ -262,13 +256,8 @@ export class ProxiedRequest implements AttemptParts {
     if (error.code === "overloaded" || error.code === "no_backend") {
       return { type: "give_up", error };
     }
-    if (error.side === "upstream") {
-      this.#stats!.failed(error.code);
-      // That a connection was closed while idle says nothing, and that it has enough of us is no failure.
-      const blames = error.retry !== "if-reused" && error.code !== "pool_exhausted";
-      if (blames) this.#lease!.report(failedBy(error.code));
-    }
-    if (!this.#mayRepeat(error)) return { type: "give_up", error };
+    blame(error, this.attempt!);
+    if (!this.#mayRepeat(error)) return this.#giveUp(error);
     const fresh = error.retry === "if-reused";
     return this.#elsewhere(failed, { fresh, error, waits: error.retry === "if-idempotent" });
   }
@@ -287,20 +276,32 @@ export class ProxiedRequest implements AttemptParts {
     const tried = this.#tried ??= new Set();
     tried.add(failed);
     const skip = this.#skip;
-    const other = pool.pick(skip, this.#key);
-    const full = other === undefined && pool.serves(skip);
+    const outlook = pool.outlook(skip);
     // A connection that was closed while idle says nothing against its backend.
-    if (other === undefined && !full && !fresh) {
+    if (outlook === "none" && !fresh) {
       return { type: "give_up", error: error instanceof ProxyError ? exhausted(error) : error };
     }
-    if (this.attempts >= (retries.attempts ?? maxAttempts)) return { type: "give_up", error };
-    if (!recovery.take(metrics)) return { type: "give_up", error };
+    const passes = this.#passes ??= new Passes();
+    const unsent = error instanceof ProxyError && error.retry === "safe";
+    const free = unsent && passes.allow(failed, outlook);
+    if (
+      !passes.within(this.attempts, retries.attempts ?? maxAttempts) ||
+      !(free || recovery.take(metrics))
+    ) return this.#giveUp(error);
+    if (free) passes.pass(error.code !== "connect_timeout");
+    const other = pool.pick(skip, this.#key);
+    const full = outlook === "full";
     log.debug("an attempt failed and is followed by another", {
       backend: failed.addr,
       error: describeError(error),
     });
     const wait = waits ? backoff(this.attempts, recovery.random) : 0;
     return { type: "try", backend: other ?? (full && !fresh ? undefined : failed), fresh, wait };
+  }
+
+  #giveUp(error: ProxyError | UnwantedAnswer): Next {
+    const told = error instanceof ProxyError && !this.plan.pool.reaches ? exhausted(error) : error;
+    return { type: "give_up", error: told };
   }
 
   /** Says which backends have failed. */
@@ -311,9 +312,9 @@ export class ProxiedRequest implements AttemptParts {
 
   replaces(status: number): boolean {
     const { gone, responded } = this.tally;
-    if (gone || responded || !this.plan.retries.on.has(status) || !this.#prepareRepeat()) {
-      return false;
-    }
+    if (gone || responded || !this.plan.retries.on.has(status)) return false;
+    if (this.#hedging?.racing) return true;
+    if (!this.#prepareRepeat()) return false;
     const error = new UnwantedAnswer(status);
     const next = this.#elsewhere(this.backend!, { fresh: false, error, waits: true });
     if (next.type === "give_up") return false;
@@ -342,18 +343,63 @@ export class ProxiedRequest implements AttemptParts {
     const attempt = this.attempt!;
     const { replayEnd } = attempt;
     if (replayEnd < 0 || !isIdempotent(this.facts.method)) return false;
-    const { timeouts } = this.connection.context;
-    const { perTryTimeout } = this.plan.retries;
-    const left = timeouts.response - (this.#waited += attempt.waited);
-    if (left <= 0) return false;
-    this.patience = Math.min(perTryTimeout, left);
-    this.hurried = perTryTimeout < left;
-    this.#requestEnd = replayEnd;
+    this.#waited += attempt.waited;
+    if (this.#waited >= this.connection.context.timeouts.response) return false;
+    this.requestEnd = replayEnd;
     return true;
   }
-}
 
-/** Under which condition a request is sent again that got no answer. */
-function afterWhat(code: ErrorCode): RetryCondition {
-  return code === "upstream_timeout" ? "timeout" : "reset";
+  arm(delay: number): void {
+    this.connection.arm(delay);
+  }
+
+  onAnswer(): void {
+    this.#hedging?.onAnswer();
+  }
+
+  onFailed(error: unknown): void {
+    this.#hedging?.onFailed(this.attempt!, error);
+  }
+
+  findBeside(): LiveBackend | undefined {
+    const { attempt, backend, plan: { pool, retries } } = this;
+    const { maxAttempts, metrics, recovery } = this.connection.context;
+    if (attempt === undefined || attempt.over || this.waiting || this.timeLeft <= 0) {
+      return undefined;
+    }
+    // Its session is there and nowhere else.
+    if (this.#stay?.names(backend!)) return undefined;
+    const { replayEnd } = attempt;
+    if (replayEnd < 0 || this.attempts >= (retries.attempts ?? maxAttempts)) return undefined;
+    const tried = this.#tried;
+    const skip = (member: Member) => member.backend === backend || !!tried?.has(member.backend);
+    // One that is not fit is no help.
+    if (!pool.serves(skip) || !recovery.has(metrics)) return undefined;
+    const other = pool.pick(skip, this.#key);
+    if (other === undefined || !recovery.take(metrics)) return undefined;
+    this.requestEnd = replayEnd;
+    return other;
+  }
+
+  onLeft(attempt: Attempt, error: unknown): void {
+    const { backend } = attempt.lease;
+    log.debug("an attempt failed while another one goes on", {
+      backend: backend.addr,
+      error: describeError(error),
+    });
+    if (error instanceof ProxyError) {
+      blame(error, attempt);
+      if (error.retry === "if-reused") return;
+    }
+    (this.#tried ??= new Set()).add(backend);
+  }
+
+  adopt({ attempt, backend, out, series }: Hedge): void {
+    // The time for which both were waited for counts once.
+    this.#waited += Math.max(this.attempt!.waited - attempt.waited, 0);
+    this.attempt = attempt;
+    this.backend = backend;
+    this.out = out;
+    this.series = series;
+  }
 }

@@ -68,6 +68,16 @@ export class RequestRate {
     if (wait > 0) this.#refused++;
     return wait;
   }
+
+  /** What is used of it, for another process that goes on with it; see {@linkcode RateLimiter.collect}. */
+  collect(now: number, most: number): [key: string, left: number][] {
+    return this.#limiter.collect(now, most);
+  }
+
+  /** Goes on with what another process has collected. */
+  resume(buckets: Iterable<readonly [key: string, left: number]>, now: number): void {
+    this.#limiter.resume(buckets, now);
+  }
 }
 
 function makeReader(key: string): ReadKey | undefined {

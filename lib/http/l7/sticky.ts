@@ -6,6 +6,7 @@
 import type { LiveBackend } from "../../backend/backend.ts";
 import type { Pool } from "../../backend/pool.ts";
 import type { CompiledChanges } from "../field_changes.ts";
+import type { Registry } from "../../backend/registry.ts";
 import type { RequestView } from "../message.ts";
 import { readCookie } from "./affinity.ts";
 
@@ -60,11 +61,44 @@ export class Stickiness {
   }
 }
 
+/** The backend that the client of one request is to stay at. */
+export class Stay {
+  readonly #sticky: Stickiness;
+  readonly #secure: boolean;
+  /** What the client's cookie says. */
+  readonly #id: string | undefined;
+
+  /** @param secure Whether the request came over TLS. */
+  constructor(sticky: Stickiness, view: RequestView, secure: boolean) {
+    this.#sticky = sticky;
+    this.#secure = secure;
+    this.#id = sticky.read(view);
+  }
+
+  /** Whether the client has been at `backend`. */
+  names(backend: LiveBackend): boolean {
+    return backend.id === this.#id;
+  }
+
+  /** The backend, if the client may stay there. */
+  find(registry: Registry, pool: Pool): LiveBackend | undefined {
+    const backend = this.#id === undefined ? undefined : registry.backend(this.#id);
+    return backend !== undefined && mayStay(pool, backend) ? backend : undefined;
+  }
+
+  /** Changes of an answer from `backend`: they tell the client to stay there from now on, unless it is to already. */
+  changesFrom(
+    backend: LiveBackend,
+    changes: CompiledChanges | undefined,
+  ): CompiledChanges | undefined {
+    return this.names(backend) ? changes : this.#sticky.add(changes, backend, this.#secure);
+  }
+}
+
 /**
- * Whether a client may stay: the backend is a member of the pool, fit and not at its limit. A weight of 0 keeps new ones
- * out only.
+ * Whether a client may stay: the backend is one of those that the pool picks, and not at its limit. A weight of 0 keeps
+ * new ones out only.
  */
-export function mayStay(pool: Pool, backend: LiveBackend): boolean {
-  return pool.get(backend) !== undefined && backend.state === "active" && !backend.full &&
-    (backend.health.usable || pool.panics);
+function mayStay(pool: Pool, backend: LiveBackend): boolean {
+  return pool.picks(backend) && !backend.full;
 }

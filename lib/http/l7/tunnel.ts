@@ -6,6 +6,7 @@
 import { bodyBuffers } from "../../common/buffer_pool.ts";
 import type { ByteReader } from "../../common/byte_reader.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
+import type { CloseReason } from "../../observe/close_reason.ts";
 
 /** One end of a tunnel. */
 export interface TunnelEnd {
@@ -23,12 +24,54 @@ export interface TunnelBytes {
   down: number;
 }
 
+/** How long a tunnel may be silent, in milliseconds. */
+export interface TunnelTimeouts {
+  /** While both directions go on. */
+  readonly tunnelIdle: number;
+  /** Once one has ended. */
+  readonly halfClosed: number;
+}
+
+/** What has a deadline. */
+interface Armed {
+  /** Sets it, in milliseconds from now. */
+  arm(delay: number): void;
+}
+
 /** Told what happens in a tunnel. */
 export interface TunnelWatcher {
   /** Bytes have passed. */
   onProgress(): void;
   /** One direction has ended in order, and the other goes on. Called once. */
   onHalfClosed(): void;
+}
+
+/** Sets a deadline anew whenever bytes have passed. */
+export class TunnelDeadline implements TunnelWatcher {
+  /** What it means that it has passed. */
+  reason: CloseReason = "tunnel_idle_timeout";
+  readonly #timeouts: TunnelTimeouts;
+  readonly #armed: Armed;
+  #patience: number;
+
+  /** Sets the first deadline. */
+  constructor(timeouts: TunnelTimeouts, armed: Armed) {
+    this.#timeouts = timeouts;
+    this.#armed = armed;
+    this.#patience = timeouts.tunnelIdle;
+    this.onProgress();
+  }
+
+  onProgress(): void {
+    this.#armed.arm(this.#patience);
+  }
+
+  onHalfClosed(): void {
+    const { tunnelIdle, halfClosed } = this.#timeouts;
+    if (halfClosed < tunnelIdle) this.reason = "half_closed_timeout";
+    this.#patience = Math.min(tunnelIdle, halfClosed);
+    this.onProgress();
+  }
 }
 
 /**
