@@ -18,6 +18,7 @@
  * @module
  */
 export type { Backend, BackendState } from "./lib/backend/backend.ts";
+export type { BackendCounts } from "./lib/backend/readiness.ts";
 export {
   type ErrorCode,
   ProxyError,
@@ -29,9 +30,12 @@ export { type AdminOptions, AdminServer } from "./lib/control/admin.ts";
 export { ManagementApi } from "./lib/control/http_api.ts";
 export { Management } from "./lib/control/management.ts";
 export { ManagementError, type ManagementErrorCode } from "./lib/control/management_error.ts";
+export type { ServingPhase } from "./lib/control/readiness.ts";
 export type { Conditions, ValuesByName } from "./lib/control/conditions.ts";
 export type {
   BackendChange,
+  KnownAddresses,
+  NameChange,
   RegistryChanges,
   RunTimeChanges,
 } from "./lib/control/run_time_changes.ts";
@@ -95,6 +99,7 @@ export {
   stdoutSink,
 } from "./lib/observe/access_log.ts";
 export type { DurationHistogram } from "./lib/observe/duration.ts";
+export type { CloseReason } from "./lib/observe/close_reason.ts";
 export { GrpcMethodStats, GrpcMetrics } from "./lib/observe/grpc_metrics.ts";
 export { ListenerMetrics, Metrics, RequestStats, UpstreamStats } from "./lib/observe/metrics.ts";
 export { RouteBuilder, type TargetOptions } from "./lib/route/builder.ts";

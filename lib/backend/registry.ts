@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { type Address, formatAddress, parseAddress, type Scheme } from "../common/address.ts";
+import { type Address, parseAddress, type Scheme } from "../common/address.ts";
+import { isDnsName } from "../common/dns_name.ts";
 import { stableId } from "../common/stable_id.ts";
 import type { RequestView } from "../http/message.ts";
 import { routeKey } from "../route/key.ts";
@@ -14,12 +15,12 @@ import type { Route } from "../route/route.ts";
 import { type RouteHit, RouteTable } from "../route/table.ts";
 import { validateRoute } from "../route/validate.ts";
 import { Admission } from "./admission.ts";
-import { type Backend, LiveBackend } from "./backend.ts";
+import type { Backend, LiveBackend } from "./backend.ts";
 import { DiscoveredRoutes } from "./discovered_routes.ts";
-import { H1Pool } from "./h1_pool.ts";
-import { H2Pool } from "./h2_pool.ts";
+import { Names } from "./discovery/names.ts";
 import { limitsRequests, RequestLimit } from "./limits.ts";
 import type { LiveRoute } from "./live_route.ts";
+import { backendId, makeBackend } from "./make_backend.ts";
 import { Pool, type PoolRules } from "./pool.ts";
 import type { Added, RegistryOptions, RegistryWatcher } from "./registry_options.ts";
 import { checkWeight } from "./weight.ts";
@@ -40,6 +41,8 @@ export class Registry {
   readonly #discovered: DiscoveredRoutes;
   /** Where requests go that no route claims. */
   readonly pool: Pool;
+  /** Names whose addresses are backends. */
+  readonly names: Names;
   /** Told of removals. */
   watcher: RegistryWatcher | undefined;
   readonly #listeners = new Set<() => void>();
@@ -60,6 +63,17 @@ export class Registry {
       rules: this.#rules,
       written: () => this.#routes.values(),
       onRouteRemoved: (id) => this.watcher?.onRouteRemoved(id),
+    });
+    this.names = new Names({
+      scheme: options.scheme,
+      ensure: (addr, serverName) => this.#ensure(addr, serverName),
+      activate: (backend) => this.#activate(backend),
+      drain: (backend) => this.drain(backend),
+      release: (backend) => this.#release(backend),
+      checkDiscovery: (discovers) => this.#checkDiscovery(discovers),
+      setDiscovery: (backend, discovers) => this.setDiscovery(backend, discovers),
+      onLeft: ({ name }) => this.#removeIfEmpty(name),
+      onChange: () => this.#changed(),
     });
   }
 
@@ -103,7 +117,10 @@ export class Registry {
   }
 
   /** The routes that follow from what services backends were found to have. */
-  get discovered(): Pick<DiscoveredRoutes, "active" | "backends" | "routes" | "size" | "get"> {
+  get discovered(): Pick<
+    DiscoveredRoutes,
+    "active" | "backends" | "routes" | "size" | "get" | "unlisted"
+  > {
     return this.#discovered;
   }
 
@@ -237,33 +254,29 @@ export class Registry {
     this.#checkDiscovery(discoverServices);
     const live = this.#ensure(backend.addr);
     const created = this.pool.get(live) === undefined;
-    if (created || backend.weight !== undefined) this.pool.set(live, weight);
+    if (created || backend.weight !== undefined) this.pool.set(live, weight, false);
     if (discoverServices !== undefined) live.discovers = discoverServices;
     this.#activate(live);
-    this.#sync(live);
     this.#changed();
     return { value: live, created };
   }
 
-  #ensure(addr: string): LiveBackend {
-    const address = this.#parse(addr);
-    const text = formatAddress(address);
-    // With the protocol: one process may balance two, and a socket file names none.
-    const id = stableId("b", `${this.scheme} ${text}`);
+  /** A backend has lost one of those that name it, and leaves if that was the last one. */
+  #release(live: LiveBackend): void {
+    if (!this.#isNamed(live)) return this.removeBackend(live);
+    this.#sync(live);
+    this.#changed();
+  }
+
+  #ensure(addr: string, serverName?: string): LiveBackend {
+    const address = this.#parse(addr, serverName);
+    const id = backendId(this.scheme, address);
     let live = this.#backends.get(id);
     if (live === undefined) {
-      const { clock, connect, connections, requests } = this.#options;
-      const admission = this.#admission;
-      const parts = { address, addr: text, clock, connect };
-      live = new LiveBackend(id, address, {
-        http: new H1Pool(parts, connections),
-        h2: new H2Pool(parts, connections),
-        clock,
-        slowStart: this.#options.slowStart ?? 0,
-        limit: admission === undefined ? undefined : new RequestLimit(requests!),
+      const created = live = makeBackend(id, address, {
+        options: this.#options,
+        admission: this.#admission,
       });
-      const created = live;
-      if (admission !== undefined) live.onRoom = ({ pools }) => admission.serve(pools);
       live.health.onChange(() => {
         this.#refresh(created);
         this.#changed();
@@ -274,11 +287,14 @@ export class Registry {
     return live;
   }
 
-  #parse(addr: string): Address {
+  #parse(addr: string, serverName: string | undefined): Address {
     const address = parseAddress(addr);
-    return address.transport === "tcp" && address.scheme === ""
-      ? { ...address, scheme: this.#options.scheme }
-      : address;
+    if (address.transport === "unix") return address;
+    return {
+      ...address,
+      ...(address.scheme === "" ? { scheme: this.#options.scheme } : {}),
+      ...(serverName === undefined ? {} : { serverName }),
+    };
   }
 
   /** Whether the default pool or a written route has it. */
@@ -290,9 +306,11 @@ export class Registry {
   }
 
   #activate(live: LiveBackend): void {
-    if (live.state === "active") return;
-    live.state = "active";
-    this.#refresh(live);
+    if (live.state !== "active") {
+      live.state = "active";
+      this.#refresh(live);
+    }
+    this.#sync(live);
   }
 
   #refresh(live: LiveBackend): void {
@@ -332,22 +350,21 @@ export class Registry {
     if (!this.#backends.delete(live.id)) return;
     live.state = "removed";
     live.closeIdle();
+    this.names.forget(live);
     this.#sync(live);
     for (const pool of [...live.pools]) {
       pool.delete(live);
-      const route = this.#routes.get(pool.name);
-      if (route?.registered && pool.size === 0) this.removeRoute(route.id);
+      this.#removeIfEmpty(pool.name);
     }
     this.watcher?.onBackendRemoved(live.id, live);
     this.#changed();
   }
 
-  /** Takes a backend out of the default pool; it leaves if nothing else names it. */
-  withdraw(live: LiveBackend): void {
-    if (!this.pool.delete(live)) return;
-    if (!this.#isNamed(live)) return this.removeBackend(live);
-    this.#sync(live);
-    this.#changed();
+  /** A route that backends have asked for leaves with the last of them. */
+  #removeIfEmpty(id: string): void {
+    const route = this.#routes.get(id);
+    if (!route?.registered || route.pool.size > 0 || route.pool.names.size > 0) return;
+    this.removeRoute(route.id);
   }
 
   /**
@@ -359,12 +376,6 @@ export class Registry {
    */
   addRoute(rule: Route, registered = false): Added<LiveRoute> {
     const route = validateRoute(rule);
-    if (route.hedge !== undefined && this.scheme !== "grpc") {
-      throw new TypeError(
-        `hedge ${route.hedge.delay} ms: this balancer makes no second try beside the first; accepted is it on ` +
-          "routes of gRPC balancers",
-      );
-    }
     const id = this.routeId(route);
     const known = this.#routes.get(id);
     const live = known ?? {
@@ -376,15 +387,8 @@ export class Registry {
     };
     let created = known === undefined;
     live.registered &&= registered;
-    for (const target of route.targets) {
-      const backend = this.#ensure(target.addr);
-      const member = live.pool.get(backend);
-      if (member?.configured !== target.weight) {
-        created ||= member === undefined;
-        live.pool.set(backend, target.weight);
-      }
-      this.#activate(backend);
-      this.#sync(backend);
+    for (const { addr, weight } of route.targets) {
+      created = this.#addTarget(live.pool, addr, weight) || created;
     }
     if (known === undefined) {
       this.#routes.set(id, live);
@@ -394,6 +398,16 @@ export class Registry {
     }
     this.#changed();
     return { value: live, created };
+  }
+
+  /** Puts an address or a name into the pool of a route. Says whether it was not there. */
+  #addTarget(pool: Pool, addr: string, weight: number): boolean {
+    if (isDnsName(addr)) return this.names.add(addr, pool, { weight }).created;
+    const backend = this.#ensure(addr);
+    const member = pool.get(backend);
+    if (member?.configured !== weight || member.followed) pool.set(backend, weight, false);
+    this.#activate(backend);
+    return member === undefined;
   }
 
   /**
@@ -408,6 +422,7 @@ export class Registry {
     this.#discovered.removeWritten(id);
     this.watcher?.onRouteRemoved(id);
     this.#changed();
+    for (const name of this.names.of(live.pool)) this.names.leave(name, live.pool);
     for (const { backend } of [...live.pool.members]) {
       live.pool.delete(backend);
       if (!this.#isNamed(backend)) this.removeBackend(backend);

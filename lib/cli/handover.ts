@@ -78,20 +78,20 @@ export async function handOver(parts: HandoverParts, signal: AbortSignal): Promi
   using sockets = new LinuxSockets();
   const folder = await Deno.makeTempDir({ prefix: "lb-" });
   const fds: number[] = [];
+  // As late as can be: what is known of the backends is old when the new process begins to serve.
+  const describe = () => JSON.stringify(parts.state(fds));
   try {
     const path = `${folder}/handover`;
     using listener = Deno.listen({ transport: "unix", path });
     const command = await findProgram(path);
     let child: Deno.ChildProcess;
-    let line: string;
     try {
       for (const fd of parts.share()) fds.push(fd);
-      line = JSON.stringify(parts.state(fds));
       child = command.spawn();
     } finally {
       for (const fd of fds) sockets.close(fd);
     }
-    return await startUp(child, listener, { line, signal });
+    return await startUp(child, listener, { describe, signal });
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -116,7 +116,7 @@ async function findProgram(path: string): Promise<Deno.Command> {
 async function startUp(
   child: Deno.ChildProcess,
   listener: Deno.Listener,
-  { line, signal }: { readonly line: string; readonly signal: AbortSignal },
+  { describe, signal }: { readonly describe: () => string; readonly signal: AbortSignal },
 ): Promise<Successor> {
   const failed = Promise.withResolvers<never>();
   const fail = (reason: string) => failed.reject(new HandoverError(reason));
@@ -132,7 +132,7 @@ async function startUp(
   let channel: HandoverChannel | undefined;
   const meet = async (): Promise<HandoverChannel> => {
     channel = new HandoverChannel(await listener.accept());
-    await channel.writeLine(line);
+    await channel.writeLine(describe());
     const said = await channel.readLine();
     if (said === READY) return channel;
     // Whoever ends without a word has its exit code to tell.

@@ -9,10 +9,11 @@ import type { RunTimeChanges } from "../control/run_time_changes.ts";
 import { getLogger } from "../observe/logger.ts";
 import { CommandError } from "./command.ts";
 import {
-  HANDOVER_FORMAT,
   HANDOVER_VARIABLE,
   HandoverChannel,
   type HandoverState,
+  parseChanges,
+  parseHandover,
   READY,
 } from "./handover_channel.ts";
 
@@ -44,7 +45,7 @@ export class Predecessor implements Disposable {
       channel = new HandoverChannel(await Deno.connect({ transport: "unix", path }));
       const line = await channel.readLine();
       if (line === undefined) throw new Error("it ended before it said anything");
-      return new Predecessor(channel, parseState(line));
+      return new Predecessor(channel, parseHandover(line));
     } catch (error) {
       channel?.[Symbol.dispose]();
       throw new CommandError(
@@ -85,7 +86,7 @@ export class Predecessor implements Disposable {
       for (;;) {
         const line = await this.#channel.readLine();
         if (line === undefined) return;
-        apply(JSON.parse(line));
+        apply(parseChanges(JSON.parse(line)));
       }
     } catch (error) {
       log.warning("changes of the process before are not known here", {
@@ -98,13 +99,4 @@ export class Predecessor implements Disposable {
   [Symbol.dispose](): void {
     this.#channel[Symbol.dispose]();
   }
-}
-
-function parseState(line: string): HandoverState {
-  const state: HandoverState = JSON.parse(line);
-  if (state.format === HANDOVER_FORMAT) return state;
-  throw new Error(
-    `its form of passing on is ${state.format}, accepted is ${HANDOVER_FORMAT}: ` +
-      "end it and start this one in the ordinary way",
-  );
 }

@@ -23,6 +23,10 @@ export interface ServedBalancer extends AdminSubject {
   start(address: string, options?: StartOptions): Promise<Server>;
   /** Makes the changes of the process before. */
   applyChanges(changes: RunTimeChanges): void;
+  /** What it knows of its backends. */
+  collectKnowledge(): unknown;
+  /** Goes on with what the process before knew. */
+  applyKnowledge(knowledge: unknown): void;
   /** Ends it in order. */
   close(options?: ShutdownOptions): Promise<void>;
 }
@@ -118,6 +122,7 @@ export class Running implements HandoverParts {
       balancer: name,
       sockets: this.#open.map((open, i) => describeSocket(open, fds[i]!)),
       changes: management.collectChanges(),
+      knowledge: this.#balancer.collectKnowledge(),
     };
   }
 

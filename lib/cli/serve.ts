@@ -86,6 +86,7 @@ async function begin(balancer: ServedBalancer, values: ServerValues): Promise<Ru
       );
     }
     balancer.applyChanges(predecessor.state.changes);
+    balancer.applyKnowledge(predecessor.state.knowledge);
     predecessor.drop(unwanted);
   }
   const running = await Running.start(balancer, values, endpoints);

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { isDnsName, parseDnsName } from "../backend/discovery/resolver.ts";
 import type { Backend } from "../backend/backend.ts";
 import { MAX_WEIGHT } from "../backend/registry.ts";
-import { parseAddress, parseListenAddress } from "../common/address.ts";
+import { parseListenAddress } from "../common/address.ts";
+import { normalizeTarget } from "../common/dns_name.ts";
 import { makeNetworkFilter } from "../common/networks.ts";
 import { isSocketName } from "./endpoints.ts";
 
@@ -33,13 +33,15 @@ const SIZE_UNITS: ReadonlyMap<string, number> = new Map([
 const MAX_SIZE = 1024 ** 3;
 
 /**
- * Parses a duration: `500ms`, `10s`, `1.5s`, `5m`, `1h`; a unit must be there.
+ * Parses a duration: `500ms`, `10s`, `1.5s`, `5m`, `1h`; a unit must be there, but for 0.
  *
  * @returns Milliseconds, at least `min`.
  */
 export function parseDuration(text: string, min = 1): number {
   const [, digits, unit = ""] = /^(\d{1,12}(?:\.\d{1,6})?)([a-z]*)$/.exec(text) ?? [];
-  const milliseconds = Math.round(Number(digits) * (TIME_UNITS.get(unit) ?? NaN));
+  // Nothing is nothing in any unit.
+  const length = unit === "" && Number(digits) === 0 ? 0 : TIME_UNITS.get(unit) ?? NaN;
+  const milliseconds = Math.round(Number(digits) * length);
   if (!(milliseconds >= min && milliseconds <= MAX_DURATION)) {
     refuse("duration", text, `a number with ms, s, m or h, such as 500ms or 10s, up to 576h`);
   }
@@ -48,6 +50,7 @@ export function parseDuration(text: string, min = 1): number {
 
 /** A duration in the largest unit that it is a whole number of, as {@linkcode parseDuration} reads it. */
 export function formatDuration(milliseconds: number): string {
+  if (milliseconds === 0) return "0s";
   const units = [...TIME_UNITS].reverse();
   const [unit, length] = units.find(([, length]) => milliseconds % length === 0) ?? ["ms", 1];
   return `${milliseconds / length}${unit}`;
@@ -90,9 +93,12 @@ export function formatPercent(share: number): string {
   return `${Number((share * 100).toFixed(2))}%`;
 }
 
+/** The largest count of anything. */
+export const MAX_COUNT = 10_000_000;
+
 /** Parses a count of at least 1. */
 export function parseCount(text: string): number {
-  return parseWhole(text, 1, 10_000_000);
+  return parseWhole(text, 1, MAX_COUNT);
 }
 
 /** Parses a TCP port. */
@@ -111,17 +117,16 @@ export function checkListen(text: string): string {
   return text;
 }
 
-/** Checks the address of a backend. */
+/** Checks the address of a backend, or the name of backends. */
 export function checkAddress(text: string): string {
-  parseAddress(text);
+  normalizeTarget(text);
   return text;
 }
 
 /** Parses `ADDR` or `ADDR,weight=N`. */
 export function parseBackend(text: string): Backend {
   const [addr = "", ...settings] = text.split(",");
-  if (isDnsName(addr)) parseDnsName(addr);
-  else checkAddress(addr);
+  checkAddress(addr);
   if (settings.length === 0) return { addr };
   const [, weight] = /^weight=(.*)$/.exec(settings.join(",")) ?? [];
   if (weight === undefined) {

@@ -56,7 +56,9 @@ export class ChangeFeed {
   }
 }
 
-/** Numbers of what is under way are no change. */
+/** Numbers of what is under way are no change, and neither is it that time passes. */
 function describe({ type, info }: Subject): string {
-  return JSON.stringify(type === "route" ? info : { ...info, in_flight: 0, connections: 0 });
+  if (type === "route") return JSON.stringify(info);
+  const health = { ...info.health, seconds_left: 0 };
+  return JSON.stringify({ ...info, in_flight: 0, connections: 0, health });
 }

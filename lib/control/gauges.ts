@@ -8,6 +8,14 @@ import type { GaugeFamily } from "../observe/prometheus.ts";
 import type { Management } from "./management.ts";
 import type { BackendInfo } from "./model.ts";
 
+/** See {@linkcode BackendInfo.health}. */
+const HEALTH_STATES: readonly BackendInfo["health"]["state"][] = [
+  "healthy",
+  "failing",
+  "ejected",
+  "unreachable",
+];
+
 /** The gauges of one balancer. */
 export function describeGauges(management: Management): GaugeFamily[] {
   const backends = management.listBackends();
@@ -33,11 +41,22 @@ export function describeGauges(management: Management): GaugeFamily[] {
     },
     {
       name: "lb_backend_healthy",
-      help: "1 when a backend is fit to be picked, 0 when its checks fail or it is ejected.",
+      help:
+        "1 when a backend is fit to be picked, 0 when its checks fail, it is ejected or unreachable.",
       samples: backends.map(({ id, health }) => ({
         labels: { backend: id },
         value: health.state === "healthy" ? 1 : 0,
       })),
+    },
+    {
+      name: "lb_backend_health",
+      help: "1 for the state that the health of a backend is in, 0 for the others.",
+      samples: backends.flatMap(({ id, health }) =>
+        HEALTH_STATES.map((state) => ({
+          labels: { backend: id, state },
+          value: health.state === state ? 1 : 0,
+        }))
+      ),
     },
     {
       name: "lb_backend_ejections_total",
@@ -46,6 +65,14 @@ export function describeGauges(management: Management): GaugeFamily[] {
       samples: backends.map(({ id, health }) => ({
         labels: { backend: id },
         value: health.ejections,
+      })),
+    },
+    {
+      name: "lb_pool_panic",
+      help: "1 when so few backends of a pool are healthy that all are picked.",
+      samples: management.listPools().map(({ pool, protocol, panics }) => ({
+        labels: { pool, protocol },
+        value: panics ? 1 : 0,
       })),
     },
     {

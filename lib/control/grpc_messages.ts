@@ -36,9 +36,11 @@ export interface BackendMessage {
   readonly weight?: number;
   readonly in_flight: number;
   readonly routes: readonly string[];
+  readonly names: readonly string[];
+  readonly addresses: readonly string[];
   readonly discovery?: { readonly known: boolean; readonly services: number };
   readonly health: {
-    readonly state: "HEALTHY" | "FAILING" | "EJECTED";
+    readonly state: "HEALTHY" | "FAILING" | "EJECTED" | "UNREACHABLE";
     readonly reason: string;
     readonly ejections: number;
   };
@@ -53,6 +55,7 @@ export interface RouteMessage {
     readonly addr: string;
     readonly weight: number;
     readonly state: BackendMessage["state"];
+    readonly name?: string;
   }[];
   readonly registered: boolean;
   readonly origin: "WRITTEN" | "REGISTERED" | "DISCOVERED";
@@ -113,6 +116,7 @@ export function parseAddL7(message: WireAddL7): AddL7Request {
 /** A backend as it is sent. */
 export function encodeBackend(info: BackendInfo): BackendMessage {
   const { id, addr, state, weight, in_flight, routes, discovery, health } = info;
+  const { names = [], addresses = [] } = info;
   return {
     id,
     addr,
@@ -120,6 +124,8 @@ export function encodeBackend(info: BackendInfo): BackendMessage {
     ...(weight === null ? {} : { weight }),
     in_flight,
     routes,
+    names,
+    addresses,
     health: {
       state: health.state.toUpperCase() as BackendMessage["health"]["state"],
       reason: health.reason ?? "",

@@ -118,6 +118,7 @@ export function makeManagementService(
     ),
     List: unary<unknown, ListMessage>(() => ({
       backends: management.listBackends().map(encodeBackend),
+      names: management.listNames().map(encodeBackend),
       routes: management.listRoutes().map(encodeRoute),
       conflicts: conflicts(),
     })),
@@ -133,6 +134,7 @@ interface RemoveMessage {
 
 interface ListMessage {
   readonly backends: readonly BackendMessage[];
+  readonly names: readonly BackendMessage[];
   readonly routes: readonly RouteMessage[];
   readonly conflicts: readonly ConflictMessage[];
 }

@@ -127,7 +127,16 @@ export class ManagementApi implements LocalHandler {
       case "add":
         return new Map([["POST", (call) => this.#add(call)]]);
       case "backends":
-        return new Map([["GET", () => json(200, { backends: management.listBackends() })]]);
+        return new Map([[
+          "GET",
+          () =>
+            json(200, {
+              backends: management.listBackends(),
+              names: management.listNames(),
+              panic: management.listPools().filter(({ panics }) => panics)
+                .map(({ pool, protocol }) => ({ pool, protocol })),
+            }),
+        ]]);
       case "routes":
         return new Map([["GET", () => json(200, { routes: management.listRoutes() })]]);
       default:

@@ -5,12 +5,14 @@
  * @module
  */
 
-import type { LiveBackend } from "../backend/backend.ts";
+import { LiveBackend } from "../backend/backend.ts";
+import type { FollowedName } from "../backend/discovery/names.ts";
+import { type BackendCounts, canServe, countBackends } from "../backend/readiness.ts";
 import { Registry } from "../backend/registry.ts";
 import { getLogger } from "../observe/logger.ts";
 import { type Addition, Additions } from "./additions.ts";
 import { parseConditions } from "./conditions.ts";
-import { describeBackend, describeRoute } from "./descriptions.ts";
+import { describeBackend, describeName, describeRoute } from "./descriptions.ts";
 import { HeldBackends } from "./held_backends.ts";
 import { ManagementError } from "./management_error.ts";
 import {
@@ -21,6 +23,7 @@ import {
   type Caller,
   type HealthInfo,
   nameOf,
+  type PoolInfo,
   type ReflectionInfo,
   type RouteInfo,
 } from "./model.ts";
@@ -37,6 +40,7 @@ export type {
   AddResult,
   BackendInfo,
   Caller,
+  PoolInfo,
   RouteInfo,
   TargetInfo,
 } from "./model.ts";
@@ -146,26 +150,22 @@ export class Management {
   }
 
   /**
-   * Takes a backend out of everything; it finishes what it has. Routes that were made for it at run time
-   * leave with their last target.
+   * Takes a backend, or all addresses of a name, out of everything; it finishes what it has. Routes that were made
+   * for it at run time leave with their last target.
    *
-   * @param id The id or the address.
+   * @param id The id, the address or the name.
    * @returns What it was at the end.
    * @throws {ManagementError} `not_found`
    */
   removeBackend(id: string, caller?: Caller): BackendInfo {
-    const backend = this.#backend(id);
-    const info = this.#describe(backend);
-    const registry = this.#registries.of(backend);
-    this.#journal.touchBackend(registry, backend);
-    registry.removeBackend(backend);
-    log.info("a backend was removed", {
-      id: backend.id,
-      addr: backend.addr,
-      in_flight: info.in_flight,
-      by: nameOf(caller),
-    });
-    return { ...info, state: backend.state };
+    const found = this.#find(id);
+    const info = this.#describe(found);
+    const registry = this.#touch(found);
+    if (found instanceof LiveBackend) registry.removeBackend(found);
+    else registry.names.remove(found);
+    const { addr, in_flight } = info;
+    log.info("a backend was removed", { id: found.id, addr, in_flight, by: nameOf(caller) });
+    return { ...info, state: "removed" };
   }
 
   /** Removes a backend that nobody holds any more, unless somebody has removed it before. */
@@ -200,45 +200,45 @@ export class Management {
   }
 
   /**
-   * Picks a backend no more; it finishes what it has. Adding it again makes it active again.
+   * Picks a backend, or all addresses of a name, those included that it gets later, no more; it finishes what it
+   * has. Adding it again makes it active again.
    *
-   * @param id The id or the address.
+   * @param id The id, the address or the name.
    * @throws {ManagementError} `not_found`
    */
   drain(id: string, caller?: Caller): BackendInfo {
-    const backend = this.#backend(id);
-    const registry = this.#registries.of(backend);
-    this.#journal.touchBackend(registry, backend);
-    registry.drain(backend);
-    log.info("a backend drains", {
-      id: backend.id,
-      addr: backend.addr,
-      in_flight: backend.inFlight,
-      by: nameOf(caller),
-    });
-    return this.#describe(backend);
+    const found = this.#find(id);
+    const registry = this.#touch(found);
+    if (found instanceof LiveBackend) registry.drain(found);
+    else registry.names.drain(found);
+    const info = this.#describe(found);
+    const { addr, in_flight } = info;
+    log.info("a backend drains", { id: found.id, addr, in_flight, by: nameOf(caller) });
+    return info;
   }
 
   /**
-   * Sets the weight of a backend in the default pool and in every route that it is a target of.
+   * Sets the weight of a backend, or of each address of a name, in the default pool and in every route that it is a
+   * target of.
    *
-   * @param id The id or the address.
+   * @param id The id, the address or the name.
    * @param weight An integer from 0 to 65535; 0 takes it out while another one has more.
    * @throws {ManagementError} `not_found`, or `invalid_argument` when the weight is not valid.
    */
   setWeight(id: string, weight: number, caller?: Caller): BackendInfo {
-    const backend = this.#backend(id);
+    const found = this.#find(id);
     checkWeight(weight);
-    const registry = this.#registries.of(backend);
-    this.#journal.touchBackend(registry, backend);
-    registry.setWeight(backend, weight);
+    const registry = this.#touch(found);
+    if (found instanceof LiveBackend) registry.setWeight(found, weight);
+    else registry.names.setWeight(found, weight);
+    const info = this.#describe(found);
     log.info("the weight of a backend was set", {
-      id: backend.id,
-      addr: backend.addr,
+      id: found.id,
+      addr: info.addr,
       weight,
       by: nameOf(caller),
     });
-    return this.#describe(backend);
+    return info;
   }
 
   /** How many changes the calls have made. */
@@ -252,7 +252,7 @@ export class Management {
    * @param since Leaves out what was not touched after the first so many changes; see {@linkcode changeCount}.
    */
   collectChanges(since?: number): RunTimeChanges {
-    return this.#journal.collect(new Set(this.#held.ids()), since);
+    return this.#journal.collect(this.#registries.all, new Set(this.#held.ids()), since);
   }
 
   /**
@@ -275,6 +275,16 @@ export class Management {
     return () => ends.forEach((end) => end());
   }
 
+  /** Whether there is a healthy backend that requests are sent to. */
+  get canServe(): boolean {
+    return this.#registries.all.some(canServe);
+  }
+
+  /** How many backends there are, by state and health. */
+  get backendCounts(): BackendCounts {
+    return countBackends(this.#registries.all.flatMap(({ backends }) => [...backends]));
+  }
+
   /** How many routes there are. */
   get routeCount(): number {
     return this.#registries.all.reduce(
@@ -284,27 +294,44 @@ export class Management {
   }
 
   /**
-   * Resolves when a backend, by its id or its address, has nothing in flight.
+   * Resolves when a backend, by its id or its address, has nothing in flight, or none of those of a name.
    *
    * @throws {ManagementError} `not_found`
    */
-  whenIdle(id: string): Promise<void> {
-    return this.#backend(id).whenIdle();
+  async whenIdle(id: string): Promise<void> {
+    const found = this.#find(id);
+    const backends = found instanceof LiveBackend ? [found] : found.backends;
+    await Promise.all(backends.map((backend) => backend.whenIdle()));
   }
 
-  #backend(id: string): LiveBackend {
-    const backend = this.#registries.find(id);
-    if (backend !== undefined) return backend;
+  #find(id: string): LiveBackend | FollowedName {
+    const found = this.#registries.find(id);
+    if (found !== undefined) return found;
     throw new ManagementError(
       "not_found",
       `no backend has the id or the address ${JSON.stringify(id)}`,
     );
   }
 
+  /** Notes that something is about to change; where it is. */
+  #touch(found: LiveBackend | FollowedName): Registry {
+    const registry = this.#registries.of(found);
+    if (found instanceof LiveBackend) this.#journal.touchBackend(registry, found);
+    else this.#journal.touchName(registry, found);
+    return registry;
+  }
+
   /** All backends as they are now. */
   listBackends(): BackendInfo[] {
     return this.#registries.all.flatMap((registry) =>
       Array.from(registry.backends, (backend) => describeBackend(registry, backend))
+    );
+  }
+
+  /** All names as they are now; their addresses are among the backends. */
+  listNames(): BackendInfo[] {
+    return this.#registries.all.flatMap((registry) =>
+      Array.from(registry.names, (name) => describeName(registry, name))
     );
   }
 
@@ -323,23 +350,36 @@ export class Management {
   }
 
   /**
-   * A backend as it is now.
+   * A backend, or a name, as it is now.
    *
-   * @param id The id or the address.
+   * @param id The id, the address or the name.
    * @throws {ManagementError} `not_found`
    */
   describeBackend(id: string): BackendInfo {
-    return this.#describe(this.#backend(id));
+    return this.#describe(this.#find(id));
   }
 
-  #describe(backend: LiveBackend): BackendInfo {
-    return describeBackend(this.#registries.of(backend), backend);
+  #describe(found: LiveBackend | FollowedName): BackendInfo {
+    const registry = this.#registries.of(found);
+    return found instanceof LiveBackend
+      ? describeBackend(registry, found)
+      : describeName(registry, found);
+  }
+
+  /** The pools that requests may come to. */
+  listPools(): PoolInfo[] {
+    return this.#registries.all.flatMap(({ pool, routes, discovered, scheme: protocol }) => {
+      const pools = [pool, ...Array.from([...routes, ...discovered.routes], ({ pool }) => pool)];
+      if (discovered.active) pools.push(discovered.unlisted);
+      return pools.map(({ name, panics }): PoolInfo => ({ pool: name, protocol, panics }));
+    });
   }
 
   /** All routes as they are now, in the order in which they were added; those that were discovered come last. */
   listRoutes(): RouteInfo[] {
-    return this.#registries.all.flatMap(({ routes, discovered }) =>
-      [...routes, ...discovered.routes].map(describeRoute)
+    return this.#registries.all.flatMap((registry) =>
+      [...registry.routes, ...registry.discovered.routes]
+        .map((route) => describeRoute(registry, route))
     );
   }
 
@@ -350,7 +390,7 @@ export class Management {
    */
   route(id: string): RouteInfo {
     const found = this.#registries.route(id);
-    if (found !== undefined) return describeRoute(found.route);
+    if (found !== undefined) return describeRoute(found.registry, found.route);
     throw new ManagementError("not_found", `no route has the id ${JSON.stringify(id)}`);
   }
 }

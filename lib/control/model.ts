@@ -5,6 +5,7 @@
  */
 
 import type { BackendState } from "../backend/backend.ts";
+import type { Scheme } from "../common/address.ts";
 import type { RouteMatch } from "../route/route.ts";
 import type { Conditions } from "./conditions.ts";
 
@@ -21,7 +22,7 @@ export function nameOf(caller: Caller | undefined): string {
 
 /** A backend for the default pool of a balancer at layer 4. */
 export interface AddL4Request {
-  /** Its address; without it the caller registers itself. */
+  /** Its address, or the name of some; without it the caller registers itself. */
   readonly addr?: string;
   /** The port of a caller that registers itself, 1 to 65535; the configured default unless given. */
   readonly port?: number;
@@ -33,7 +34,7 @@ export interface AddL4Request {
 
 /** A backend with the requests that it is for, of a balancer at layer 7. */
 export interface AddL7Request extends Conditions {
-  /** Its address, e.g. `http://localhost:8083`. */
+  /** Its address, e.g. `http://localhost:8083`, or the name of some, e.g. `dns+http://api.internal:8080`. */
   readonly backend_addr: string;
   /** Its share, an integer from 0 to 65535; 1 unless given, or what it has. */
   readonly weight?: number;
@@ -62,6 +63,10 @@ export interface BackendInfo {
   readonly id: string;
   /** The address in its normal form. */
   readonly addr: string;
+  /** The names that stand for it; absent when none does. */
+  readonly names?: readonly string[];
+  /** Of a name, whose `addr` is the name: the addresses that it stands for now. Absent of a backend. */
+  readonly addresses?: readonly string[];
   /** Where it stands. */
   readonly state: BackendState;
   /** Its share in the default pool; `null` when it is not in it. */
@@ -81,12 +86,17 @@ export interface BackendInfo {
   };
   /** Whether it is fit to be picked. */
   readonly health: {
-    /** `failing`: its health checks fail; `ejected`: too many requests to it have failed. */
-    readonly state: "healthy" | "failing" | "ejected";
+    /**
+     * `failing`: its health checks fail; `ejected`: too many requests to it have failed; `unreachable`: no connection
+     * to it could be opened.
+     */
+    readonly state: "healthy" | "failing" | "ejected" | "unreachable";
     /** Why it is not healthy, for people; absent when it is. */
     readonly reason?: string;
     /** How often it was ejected. */
     readonly ejections: number;
+    /** Seconds, rounded up, until it is tried again; absent unless it is ejected. */
+    readonly seconds_left?: number;
   };
   /** What is known of its services; absent unless they are to be discovered. */
   readonly discovery?: {
@@ -97,12 +107,24 @@ export interface BackendInfo {
   };
 }
 
+/** A set of backends that requests are spread over. */
+export interface PoolInfo {
+  /** `default`, or the id of the route whose targets it has; `unlisted` for calls of services that nobody lists. */
+  readonly pool: string;
+  /** The protocol: `http`, `grpc` or `tcp`. */
+  readonly protocol: Scheme;
+  /** Whether so few of its backends are healthy that all are picked. */
+  readonly panics: boolean;
+}
+
 /** A target of a route as it is now. */
 export interface TargetInfo {
   /** The id of the backend. */
   readonly id: string;
   /** Its address. */
   readonly addr: string;
+  /** The name that it is there for; absent when the route has its address. */
+  readonly name?: string;
   /** Its share among the targets. */
   readonly weight: number;
   /** Where it stands. */

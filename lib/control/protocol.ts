@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { isDnsName } from "../backend/discovery/resolver.ts";
-import { type Address, formatAddress, parseAddress, type Scheme } from "../common/address.ts";
+import type { Scheme } from "../common/address.ts";
+import { normalizeTarget, schemeOf } from "../common/dns_name.ts";
 import type { Route, RouteMatch } from "../route/route.ts";
 
 /** A protocol that requests are told apart by. */
@@ -19,11 +19,6 @@ const PROTOCOLS: Partial<Record<Scheme, Protocol>> = {
 /** How a protocol is called in messages. */
 const NAMES: Readonly<Record<Protocol, string>> = { http: "HTTP", grpc: "gRPC" };
 
-/** The protocol that an address names by its scheme, if it does. */
-export function protocolOfAddress(address: Address): Protocol | undefined {
-  return PROTOCOLS[address.scheme];
-}
-
 /**
  * The protocol of a rule. The schemes of its targets decide, then its conditions: of services, methods and metadata
  * for gRPC, any other for HTTP, and so do redirects. `undefined` when nothing does.
@@ -37,10 +32,9 @@ export function protocolOfRoute(
   const condition = grpcCondition(match);
   let named: { readonly protocol: Protocol; readonly addr: string } | undefined;
   for (const { addr } of targets) {
-    const address = parseAddress(addr);
-    const protocol = protocolOfAddress(address);
+    const protocol = PROTOCOLS[schemeOf(addr)];
     if (protocol === undefined) continue;
-    const text = formatAddress(address);
+    const text = normalizeTarget(addr);
     if (named !== undefined && named.protocol !== protocol) {
       throw new TypeError(
         `targets ${named.addr} and ${text}: they are for ${NAMES[named.protocol]} and for ` +
@@ -85,15 +79,10 @@ function hasConditions(match: RouteMatch): boolean {
  * @throws {TypeError} that says so, or when the address is not valid.
  */
 export function checkProtocol(addr: string, protocol: Protocol): void {
-  // A name that is followed says nothing of a protocol.
-  if (isDnsName(addr)) return;
-  const address = parseAddress(addr);
-  const named = protocolOfAddress(address);
+  const named = PROTOCOLS[schemeOf(addr)];
   if (named === undefined || named === protocol) return;
   throw new TypeError(
-    `address ${formatAddress(address)} is for ${NAMES[named]}; accepted for ${
-      NAMES[protocol]
-    } is ` +
+    `address ${normalizeTarget(addr)} is for ${NAMES[named]}; accepted for ${NAMES[protocol]} is ` +
       `${protocol}://, ${protocol}s:// or an address without scheme`,
   );
 }

@@ -120,7 +120,9 @@ class Registration {
         );
       }
       if (add_l4 === undefined) management.requireL7();
-      const known = new Set(management.listBackends().map(({ id }) => id));
+      const known = new Set(
+        [...management.listBackends(), ...management.listNames()].map(({ id }) => id),
+      );
       const added = add_l4 === undefined
         ? management.addL7(parseAddL7(add_l7!), this.#caller)
         : management.addL4(parseAddL4(add_l4), this.#caller);

@@ -4,9 +4,11 @@
  *
  * @module
  */
-import type { LiveBackend } from "../backend/backend.ts";
+import { LiveBackend } from "../backend/backend.ts";
+import type { FollowedName } from "../backend/discovery/names.ts";
 import type { LiveRoute, Registry } from "../backend/registry.ts";
 import { type Address, formatAddress, parseAddress } from "../common/address.ts";
+import { isDnsName, normalizeTarget } from "../common/dns_name.ts";
 import type { Route } from "../route/route.ts";
 import { ManagementError } from "./management_error.ts";
 import { type Protocol, protocolOfRoute } from "./protocol.ts";
@@ -46,31 +48,34 @@ export class Registries {
     );
   }
 
-  /** The registry that has a backend. */
-  of(backend: LiveBackend): Registry {
-    const found = this.all.find((registry) => registry.backend(backend.id) === backend);
+  /** The registry that has a backend or a name. */
+  of(wanted: LiveBackend | FollowedName): Registry {
+    const { id } = wanted;
+    const found = this.all.find((registry) =>
+      (wanted instanceof LiveBackend ? registry.backend(id) : registry.names.find(id)) === wanted
+    );
     if (found !== undefined) return found;
-    throw new Error(`no registry has the backend ${backend.addr}`);
+    throw new Error(`no registry has ${id}`);
   }
 
   /**
-   * The backend that an id or an address means.
+   * The backend that an id or an address means, or the name that an id or its text means.
    *
    * @throws {ManagementError} `invalid_argument` when it may mean two.
    */
-  find(id: string): LiveBackend | undefined {
+  find(id: string): LiveBackend | FollowedName | undefined {
     for (const registry of this.all) {
       const known = registry.backend(id);
       if (known !== undefined) return known;
     }
     const found = this.all.flatMap((registry) => {
-      const backend = findAddress(registry, id);
-      return backend === undefined ? [] : [{ backend, scheme: registry.scheme }];
+      const meant = findName(registry, id) ?? findAddress(registry, id);
+      return meant === undefined ? [] : [{ meant, scheme: registry.scheme }];
     });
-    if (found.length < 2) return found[0]?.backend;
+    if (found.length < 2) return found[0]?.meant;
     const preferred = found.find(({ scheme }) => scheme === this.#prefers);
-    if (preferred !== undefined) return preferred.backend;
-    const ids = found.map(({ backend, scheme }) => `${backend.id} for ${scheme}`);
+    if (preferred !== undefined) return preferred.meant;
+    const ids = found.map(({ meant, scheme }) => `${meant.id} for ${scheme}`);
     throw new ManagementError(
       "invalid_argument",
       `${
@@ -87,6 +92,17 @@ export class Registries {
       if (route !== undefined) return { registry, route };
     }
     return undefined;
+  }
+}
+
+/** The name as somebody wrote it, or with an id. */
+export function findName(registry: Registry, text: string): FollowedName | undefined {
+  if (!isDnsName(text)) return registry.names.find(text);
+  try {
+    return registry.names.find(normalizeTarget(text));
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
   }
 }
 
@@ -107,7 +123,7 @@ export function findAddress(registry: Registry, addr: string): LiveBackend | und
 }
 
 /**
- * Whether an address as somebody wrote it means this one. Without a scheme it is the one that the registry
+ * Whether an address as somebody wrote it means this one, which never has a name of its own. Without a scheme it is the one that the registry
  * gives to such addresses, which is never one with TLS.
  */
 function isMeant(written: Address, address: Address): boolean {
@@ -115,6 +131,7 @@ function isMeant(written: Address, address: Address): boolean {
     return formatAddress(written) === formatAddress(address);
   }
   return written.host === address.host && written.port === address.port &&
+    address.serverName === undefined &&
     (written.scheme === ""
       ? address.scheme !== "https" && address.scheme !== "grpcs"
       : written.scheme === address.scheme);

@@ -5,11 +5,14 @@
  * @module
  */
 import type { LiveBackend } from "../backend/backend.ts";
+import type { FollowedName } from "../backend/discovery/names.ts";
 import type { LiveRoute, Registry } from "../backend/registry.ts";
 import type { Scheme } from "../common/address.ts";
-import type { Route, RouteTarget } from "../route/route.ts";
+import { isDnsName } from "../common/dns_name.ts";
+import type { Route } from "../route/route.ts";
 import { validateRoute } from "../route/validate.ts";
-import { findAddress } from "./registries.ts";
+import { findAddress, findName } from "./registries.ts";
+import { currentRule } from "./rules.ts";
 
 /** The changes of one balancer; plain data. */
 export interface RunTimeChanges {
@@ -21,20 +24,43 @@ export interface RunTimeChanges {
 export interface RegistryChanges {
   /** Which registry. */
   readonly scheme: Scheme;
-  /** Addresses of backends that are gone. */
+  /** Addresses of backends that are gone, or their ids where an address alone does not say which. */
   readonly removedBackends: readonly string[];
+  /** Names that are gone; none from a process that knew of none. */
+  readonly removedNames?: readonly string[];
   /** Rules that are gone. */
   readonly removedRoutes: readonly Route[];
   /** Rules that are there, with their targets. */
   readonly routes: readonly { readonly rule: Route; readonly registered: boolean }[];
   /** Backends that are there. */
   readonly backends: readonly BackendChange[];
+  /** Names that are there. */
+  readonly names?: readonly NameChange[];
+  /** What all names stand for, touched or not, so that nothing has to be asked first. */
+  readonly addresses?: readonly KnownAddresses[];
+}
+
+/** A name as it is at the end. */
+export interface NameChange
+  extends Pick<BackendChange, "weight" | "draining" | "discovers" | "held"> {
+  /** The name. */
+  readonly name: string;
+}
+
+/** The last good answer to a name. */
+export interface KnownAddresses {
+  /** The name. */
+  readonly name: string;
+  /** Its addresses with their weights. */
+  readonly found: readonly (readonly [addr: string, weight: number])[];
 }
 
 /** A backend as it is at the end. */
 export interface BackendChange {
   /** Its address. */
   readonly addr: string;
+  /** Its id, when it is there only because a name stands for it: it is not to stay for any other reason. */
+  readonly followed?: string;
   /** Its weight in the default pool, unless it is only the target of routes. */
   readonly weight?: number;
   /** Whether it is drained. */
@@ -56,6 +82,7 @@ interface Entry<T> {
 interface Touched {
   readonly backends: Map<string, Entry<string>>;
   readonly routes: Map<string, Entry<Route>>;
+  readonly names: Map<string, Entry<string>>;
   /** When there are so many, those that have come and gone are forgotten. */
   limit: number;
 }
@@ -76,9 +103,9 @@ export class ChangeJournal {
   #of(registry: Registry): Touched {
     let touched = this.#touched.get(registry);
     if (touched === undefined) {
-      touched = { backends: new Map(), routes: new Map(), limit: MIN_LIMIT };
+      touched = { backends: new Map(), routes: new Map(), names: new Map(), limit: MIN_LIMIT };
       this.#touched.set(registry, touched);
-    } else if (touched.backends.size + touched.routes.size > touched.limit) {
+    } else if (sizeOf(touched) > touched.limit) {
       sweep(registry, touched);
     }
     return touched;
@@ -91,10 +118,22 @@ export class ChangeJournal {
    */
   touchBackend(registry: Registry, backend: LiveBackend, added = false): void {
     const at = ++this.#count;
-    note(this.#of(registry).backends, backend.id, { value: backend.addr, added, at });
+    const { id, addr, address } = backend;
+    const named = address.transport === "tcp" && address.serverName !== undefined;
+    note(this.#of(registry).backends, id, { value: named ? id : addr, added, at });
     for (const id of registry.routesOf(backend)) {
       const route = registry.route(id);
       if (route !== undefined && !route.discovered) this.touchRoute(registry, route);
+    }
+  }
+
+  /** The same for a name. */
+  touchName(registry: Registry, name: FollowedName, added = false): void {
+    const at = ++this.#count;
+    note(this.#of(registry).names, name.id, { value: name.text, added, at });
+    for (const pool of name.pools) {
+      const route = registry.route(pool.name);
+      if (route !== undefined) this.touchRoute(registry, route);
     }
   }
 
@@ -107,57 +146,111 @@ export class ChangeJournal {
   /**
    * What all that was touched is now.
    *
+   * @param registries All that are managed.
    * @param held The ids of backends that leave with whoever holds them.
    * @param since Only what was touched by changes after the first so many.
    */
-  collect(held: ReadonlySet<string>, since = 0): RunTimeChanges {
-    return {
-      registries: Array.from(this.#touched, ([registry, touched]) => {
-        const backends = new Map([...touched.backends].filter(([, { at }]) => at > since));
-        const routes = new Map([...touched.routes].filter(([, { at }]) => at > since));
-        const known = [...backends.keys()].map((id) => registry.backend(id));
-        return {
-          scheme: registry.scheme,
-          removedBackends: [...backends].filter(([id]) => registry.backend(id) === undefined)
-            .map(([, { value }]) => value),
-          removedRoutes: [...routes].filter(([id]) => registry.route(id) === undefined)
-            .map(([, { value }]) => value),
-          routes: [...routes.keys()].flatMap((id) => {
-            const route = registry.route(id);
-            return route === undefined
-              ? []
-              : { rule: describeRule(route), registered: route.registered };
-          }),
-          backends: known.filter((backend) => backend !== undefined)
-            .map((backend) => describeBackend(registry, backend, held)),
-        };
-      }),
-    };
+  collect(
+    registries: readonly Registry[],
+    held: ReadonlySet<string>,
+    since = 0,
+  ): RunTimeChanges {
+    const all = registries.flatMap((registry) => {
+      const touched = this.#touched.get(registry);
+      const addresses = since > 0 ? [] : Array.from(registry.names, describeAddresses);
+      if (touched === undefined && addresses.length === 0) return [];
+      return { ...describeTouched(registry, touched ?? UNTOUCHED, { held, since }), addresses };
+    });
+    return { registries: all };
   }
+}
+
+const UNTOUCHED: Touched = {
+  backends: new Map(),
+  routes: new Map(),
+  names: new Map(),
+  limit: MIN_LIMIT,
+};
+
+function describeTouched(
+  registry: Registry,
+  touched: Touched,
+  { held, since }: { readonly held: ReadonlySet<string>; readonly since: number },
+): RegistryChanges {
+  const later = <T>(entries: ReadonlyMap<string, Entry<T>>) =>
+    [...entries].filter(([, { at }]) => at > since);
+  const backends = later(touched.backends);
+  const routes = later(touched.routes);
+  const names = later(touched.names);
+  return {
+    scheme: registry.scheme,
+    removedBackends: backends.filter(([id]) => registry.backend(id) === undefined)
+      .map(([, { value }]) => value),
+    removedNames: names.filter(([id]) => registry.names.find(id) === undefined)
+      .map(([, { value }]) => value),
+    removedRoutes: routes.filter(([id]) => registry.route(id) === undefined)
+      .map(([, { value }]) => value),
+    routes: routes.flatMap(([id]) => {
+      const route = registry.route(id);
+      return route === undefined ? [] : { rule: describeRule(route), registered: route.registered };
+    }),
+    backends: backends.flatMap(([id]) => {
+      const backend = registry.backend(id);
+      return backend === undefined ? [] : describeBackend(registry, backend, held);
+    }),
+    names: names.flatMap(([id]) => {
+      const name = registry.names.find(id);
+      return name === undefined ? [] : describeName(registry, name, held);
+    }),
+  };
 }
 
 function note<T>(entries: Map<string, Entry<T>>, id: string, entry: Entry<T>): void {
   entries.set(id, { ...entry, added: entries.get(id)?.added ?? entry.added });
 }
 
+function sizeOf({ backends, routes, names }: Touched): number {
+  return backends.size + routes.size + names.size;
+}
+
 /** What has come and gone since the process began is no change. */
 function sweep(registry: Registry, touched: Touched): void {
-  const { backends, routes } = touched;
+  const { backends, routes, names } = touched;
   for (const [id, { added }] of backends) {
     if (added && registry.backend(id) === undefined) backends.delete(id);
   }
   for (const [id, { added }] of routes) {
     if (added && registry.route(id) === undefined) routes.delete(id);
   }
-  touched.limit = Math.max(MIN_LIMIT, 2 * (backends.size + routes.size));
+  for (const [id, { added }] of names) {
+    if (added && registry.names.find(id) === undefined) names.delete(id);
+  }
+  touched.limit = Math.max(MIN_LIMIT, 2 * sizeOf(touched));
 }
 
-function describeRule({ route, pool }: LiveRoute): Route {
-  const targets = Array.from(
-    pool.members,
-    ({ backend, configured: weight }): RouteTarget => ({ addr: backend.addr, weight }),
-  );
-  return { ...route, targets: targets.length === 0 ? route.targets : targets };
+/** A rule must lead somewhere: what has lost all its targets has those it was made with, which are then removed. */
+function describeRule(live: LiveRoute): Route {
+  const rule = currentRule(live);
+  return rule.targets.length === 0 ? live.route : rule;
+}
+
+function describeAddresses({ text, found }: FollowedName): KnownAddresses {
+  return { name: text, found: [...found] };
+}
+
+function describeName(
+  registry: Registry,
+  name: FollowedName,
+  held: ReadonlySet<string>,
+): NameChange {
+  const weight = registry.pool.names.get(name.text);
+  return {
+    name: name.text,
+    ...(weight === undefined ? {} : { weight }),
+    draining: name.state === "draining",
+    ...(name.discovers === undefined ? {} : { discovers: name.discovers }),
+    held: held.has(name.id),
+  };
 }
 
 function describeBackend(
@@ -166,13 +259,21 @@ function describeBackend(
   held: ReadonlySet<string>,
 ): BackendChange {
   const member = registry.pool.get(backend);
+  const given = [...backend.pools].some((pool) => isGiven(registry, pool.name, backend));
   return {
     addr: backend.addr,
+    ...(given ? {} : { followed: backend.id }),
     ...(member === undefined ? {} : { weight: member.configured }),
     draining: backend.state === "draining",
     ...(backend.discovers === undefined ? {} : { discovers: backend.discovers }),
     held: held.has(backend.id),
   };
+}
+
+/** Whether a pool has a backend by its address, and not only because a name stands for it. */
+function isGiven(registry: Registry, pool: string, backend: LiveBackend): boolean {
+  const found = pool === registry.pool.name ? registry.pool : registry.route(pool)?.pool;
+  return found?.get(backend)?.followed === false;
 }
 
 /**
@@ -202,34 +303,74 @@ function applyTo(registry: Registry, change: RegistryChanges, journal: ChangeJou
     journal.touchRoute(registry, route);
     registry.removeRoute(route.id);
   }
-  for (const addr of change.removedBackends) {
-    const backend = findAddress(registry, addr);
-    if (backend === undefined) continue;
-    journal.touchBackend(registry, backend);
-    registry.removeBackend(backend);
-  }
   for (const { rule, registered } of change.routes) {
     const known = registry.route(registry.routeId(validateRoute(withWeights(rule))));
     const { value: route } = registry.addRoute(withWeights(rule), registered);
     for (const { addr, weight } of rule.targets) {
-      if (weight === 0) route.pool.set(findAddress(registry, addr)!, 0);
+      if (weight > 0) continue;
+      if (isDnsName(addr)) registry.names.add(addr, route.pool, { weight });
+      else route.pool.set(findAddress(registry, addr)!, weight);
     }
     journal.touchRoute(registry, route, known === undefined);
   }
-  // Drained at last: whoever is added becomes active.
-  for (const { addr, weight } of change.backends) {
-    if (weight === undefined) continue;
-    const { value, created } = registry.addBackend({ addr, weight });
-    journal.touchBackend(registry, value, created && value.pools.size === 1);
+  const held = applyNames(registry, change, journal);
+  for (const addr of change.removedBackends) {
+    const backend = registry.backend(addr) ?? findAddress(registry, addr);
+    if (backend === undefined) continue;
+    journal.touchBackend(registry, backend);
+    registry.removeBackend(backend);
   }
-  return change.backends.flatMap(({ addr, draining, discovers, held }) => {
-    const backend = findAddress(registry, addr);
+  // Drained at last: whoever is added becomes active.
+  for (const { addr, weight, followed } of change.backends) {
+    if (weight === undefined) continue;
+    if (followed === undefined) {
+      const { value, created } = registry.addBackend({ addr, weight });
+      journal.touchBackend(registry, value, created && value.pools.size === 1);
+      continue;
+    }
+    const backend = registry.backend(followed);
+    if (backend !== undefined && registry.pool.get(backend) !== undefined) {
+      registry.pool.set(backend, weight);
+    }
+  }
+  return change.backends.flatMap(({ addr, draining, discovers, held, followed }) => {
+    const backend = followed === undefined
+      ? findAddress(registry, addr)
+      : registry.backend(followed);
     if (backend === undefined) return [];
     if (discovers !== undefined) registry.setDiscovery(backend, discovers);
     if (draining) registry.drain(backend);
     journal.touchBackend(registry, backend);
     return held ? [backend.id] : [];
-  });
+  }).concat(held);
+}
+
+/** @returns The ids of the names that leave with whoever holds them. */
+function applyNames(
+  registry: Registry,
+  { names = [], addresses = [], removedNames = [] }: RegistryChanges,
+  journal: ChangeJournal,
+): string[] {
+  const held: string[] = [];
+  for (const change of names) {
+    const { name: text, weight, draining, discovers: discoverServices } = change;
+    const known = findName(registry, text);
+    // In routes it is already.
+    const [pool] = weight === undefined ? known?.pools ?? [] : [registry.pool];
+    if (pool === undefined) continue;
+    const { value: name } = registry.names.add(text, pool, { weight, discoverServices });
+    if (draining) registry.names.drain(name);
+    journal.touchName(registry, name, known === undefined);
+    if (change.held) held.push(name.id);
+  }
+  for (const { name, found } of addresses) findName(registry, name)?.resume(found);
+  for (const text of removedNames) {
+    const name = findName(registry, text);
+    if (name === undefined) continue;
+    journal.touchName(registry, name);
+    registry.names.remove(name);
+  }
+  return held;
 }
 
 /** A rule must lead somewhere, so a weight of 0 cannot be part of it; its target can have it. */

@@ -5,17 +5,18 @@
  */
 
 import { MAX_WEIGHT, type Registry } from "../backend/registry.ts";
-import { formatAddress, formatHostPort, parseAddress } from "../common/address.ts";
+import { formatHostPort } from "../common/address.ts";
+import { normalizeTarget } from "../common/dns_name.ts";
 import { checkField, ManagementError } from "./management_error.ts";
 import type { Caller } from "./model.ts";
 
 /**
- * An address in its normal form.
+ * An address, or a name that is followed, in its normal form.
  *
  * @throws {ManagementError} `invalid_argument` when it is none.
  */
 export function checkAddress(field: string, addr: string): string {
-  return checkField(field, () => formatAddress(parseAddress(addr)));
+  return checkField(field, () => normalizeTarget(addr));
 }
 
 /**

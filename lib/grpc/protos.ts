@@ -66,8 +66,9 @@ service LoadBalancer {
 }
 
 message AddL4Request {
-  // \`host:port\`, \`grpc://host:port\`, \`[::1]:port\` or \`unix:/path\`. Without it the caller's own IP address is
-  // taken, with \`port\`.
+  // \`host:port\`, \`grpc://host:port\`, \`[::1]:port\` or \`unix:/path\`; \`dns:name:port\`, \`dns+grpcs://name:port\` or
+  // \`srv:_service._proto.name\` for all addresses of a name, which is then followed. Without it the caller's own IP
+  // address is taken, with \`port\`.
   string addr = 1;
   // The share of the traffic, from 0 to 65535; 1 unless given, or what the backend has.
   optional uint32 weight = 2;
@@ -117,7 +118,7 @@ message AddResponse {
 
 // Exactly one of both.
 message RemoveRequest {
-  // A backend, by id or address.
+  // A backend by id or address, or a name with all its addresses.
   string id = 1;
   // A route, by id.
   string route_id = 2;
@@ -130,14 +131,14 @@ message RemoveResponse {
 }
 
 message DrainRequest {
-  // The id or the address.
+  // The id or the address, or a name, whose addresses are all meant.
   string id = 1;
   // Whether the answer waits until the last call has ended.
   bool wait = 2;
 }
 
 message SetWeightRequest {
-  // The id or the address.
+  // The id or the address, or a name, whose addresses are all meant.
   string id = 1;
   // From 0 to 65535; with 0 it is not picked while another backend has more. Must be given.
   optional uint32 weight = 2;
@@ -151,6 +152,8 @@ message ListResponse {
   // What backends define differently. Known once their services were discovered, or somebody has used the
   // reflection of the balancer.
   repeated Conflict conflicts = 3;
+  // The names that are followed; their addresses are among the backends.
+  repeated Backend names = 4;
 }
 
 message Backend {
@@ -176,6 +179,10 @@ message Backend {
   Discovery discovery = 7;
   // Whether it is fit to be picked.
   Health health = 8;
+  // The names that stand for it.
+  repeated string names = 9;
+  // Of a name, which is in \`addr\`: the addresses that it stands for now.
+  repeated string addresses = 10;
 }
 
 message Health {
@@ -187,6 +194,8 @@ message Health {
     FAILING = 2;
     // Too many requests to it have failed; it is tried again after a while.
     EJECTED = 3;
+    // No connection to it could be opened; others are picked until one can.
+    UNREACHABLE = 4;
   }
   State state = 1;
   // Why it is not healthy, for people; empty when it is.
@@ -229,6 +238,8 @@ message Target {
   // Its share among the targets.
   uint32 weight = 3;
   Backend.State state = 4;
+  // The name that it is there for; empty when the route has its address.
+  string name = 5;
 }
 
 // The same file name with different contents: clients that read descriptors through the balancer can see

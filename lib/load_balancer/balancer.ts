@@ -9,6 +9,7 @@ import { descriptorLimit } from "../common/descriptors.ts";
 import type { ManagementApi } from "../control/http_api.ts";
 import type { Management } from "../control/management.ts";
 import type { BackendInfo, RouteInfo } from "../control/model.ts";
+import type { ServingPhase } from "../control/readiness.ts";
 import type { RunTimeChanges } from "../control/run_time_changes.ts";
 import { ClientLimits } from "../mux/client_limits.ts";
 import { Listener } from "../mux/listener.ts";
@@ -88,6 +89,13 @@ export abstract class LoadBalancer {
     return this.management.whenIdle(id);
   }
 
+  /** How far it is, by its listeners. */
+  get phase(): ServingPhase {
+    if (this.#servers.size === 0) return "stopped";
+    for (const { phase } of this.#servers) if (phase === "serving") return "serving";
+    return "leaving";
+  }
+
   /** All backends as they are now. */
   backends(): BackendInfo[] {
     return this.management.listBackends();
@@ -153,7 +161,7 @@ export abstract class LoadBalancer {
 
   /** There are too few descriptors: those of idle connections, on either side, are given back. */
   #makeRoom(): void {
-    this.#core.freeIdle();
+    this.#core.shedIdle();
     for (const server of this.#servers) server.makeRoom();
   }
 
@@ -171,6 +179,24 @@ export abstract class LoadBalancer {
    */
   applyChanges(changes: RunTimeChanges): void {
     this.#core.applyChanges(changes);
+  }
+
+  /**
+   * What is known of the backends now: what checks say, who is ejected and for how long, latencies, limits, and what is
+   * used of the budget of retries and of rates. Something that JSON can hold, for a process that takes the place of
+   * this one; what it looks like is its own business.
+   */
+  collectKnowledge(): unknown {
+    return this.#core.collectKnowledge();
+  }
+
+  /**
+   * Goes on with what `collectKnowledge()` has given in the process whose place this one takes. To be called after
+   * `applyChanges` and before the first `start`. What cannot be understood, or is of backends that are not there, is
+   * ignored.
+   */
+  applyKnowledge(knowledge: unknown): void {
+    this.#core.applyKnowledge(knowledge);
   }
 
   /** Shuts all listeners down and closes what is pooled. */

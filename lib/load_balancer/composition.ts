@@ -4,6 +4,7 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
+import type { Knowledge } from "../backend/knowledge.ts";
 import type { Scheme } from "../common/address.ts";
 import type { Duplex } from "../common/duplex.ts";
 import type { ErrorCode } from "../common/errors.ts";
@@ -64,10 +65,14 @@ export interface Composition {
    * @throws {TypeError} When one cannot be made.
    */
   applyChanges(changes: RunTimeChanges): void;
+  /** What is known of the backends now. */
+  collectKnowledge(): Knowledge;
+  /** Goes on with what the process before has collected, as far as it can be understood. */
+  applyKnowledge(knowledge: unknown): void;
   /** Whether an address is that of a proxy in front, which stands for many clients. */
   readonly isTrusted: (address: string) => boolean;
-  /** Closes connections to backends that nobody uses now. */
-  freeIdle(): void;
+  /** Closes connections to backends that nobody uses now, but for one to each. */
+  shedIdle(): void;
   /** Called when there is no descriptor for a connection to a backend. */
   onExhausted: (() => void) | undefined;
   /** Ends the own services and closes what is pooled and unused. */

@@ -146,6 +146,8 @@ export class Control {
       for (const registry of this.#registries) {
         const backend = registry.backend(id);
         if (backend !== undefined) registry.removeBackend(backend);
+        const name = registry.names.find(id);
+        if (name !== undefined) registry.names.remove(name);
       }
     });
   }

@@ -6,12 +6,12 @@
 import type { Backend } from "../backend/backend.ts";
 import { type Connect, makeConnect } from "../backend/connector.ts";
 import { GRPC_RETRY_ON, HTTP_RETRY_ON, Recovery } from "../backend/recovery.ts";
-import { formatDnsName, isDnsName, parseDnsName } from "../backend/discovery/resolver.ts";
+import type { Knowledge } from "../backend/knowledge.ts";
 import type { RequestLimitOptions } from "../backend/limits.ts";
 import { Registry } from "../backend/registry.ts";
 import { Clock } from "../common/clock.ts";
+import { isDnsName } from "../common/dns_name.ts";
 import { makeNetworkFilter } from "../common/networks.ts";
-import { stableId } from "../common/stable_id.ts";
 import type { ManagementApi } from "../control/http_api.ts";
 import type { Management } from "../control/management.ts";
 import type { RunTimeChanges } from "../control/run_time_changes.ts";
@@ -46,6 +46,7 @@ import {
   type Limits,
   type LoadBalancerOptions,
 } from "./options.ts";
+import { applyKnowledge, collectKnowledge } from "./legacy.ts";
 import { SharedReflection } from "./reflection.ts";
 import { Resilience } from "./resilience.ts";
 
@@ -83,6 +84,8 @@ export class Core implements Composition {
   /** Management and the own services. */
   readonly control: Control;
   onExhausted: (() => void) | undefined;
+  /** Set from the first call of {@linkcode watch} on. */
+  #watching: Promise<void> | undefined;
   /** Opens connections to backends. */
   readonly #connect: Connect = makeConnect(() => this.onExhausted?.());
 
@@ -140,6 +143,10 @@ export class Core implements Composition {
       },
       onRouteRemoved: (id) => this.metrics.forgetRoute(id),
     };
+    this.registry.names.watcher = {
+      onNameAdded: (name) => this.resilience.follow(name),
+      onNameRemoved: (name) => this.resilience.unfollow(name),
+    };
     this.recovery = new Recovery({
       clock: this.clock,
       waits: new Clock({ resolution: WAIT_RESOLUTION_MS }),
@@ -181,14 +188,10 @@ export class Core implements Composition {
   }
 
   addBackend(backend: Backend): string {
-    if (isDnsName(backend.addr)) {
-      const name = parseDnsName(backend.addr);
-      this.resilience.follow(name, backend.weight ?? 1);
-      return stableId("d", formatDnsName(name));
-    }
-    const { value } = this.registry.addBackend(backend);
-    this.resilience.keep(value);
-    return value.id;
+    const { registry } = this;
+    return isDnsName(backend.addr)
+      ? registry.names.add(backend.addr, registry.pool, backend).value.id
+      : registry.addBackend(backend).value.id;
   }
 
   addRoute(route: Route): string {
@@ -287,6 +290,11 @@ export class Core implements Composition {
     await this.discovery.start();
   }
 
+  /** Does what {@linkcode start} does for whoever has no listener, once; until {@linkcode close}. */
+  watch(): Promise<void> {
+    return this.#watching ??= this.start();
+  }
+
   async stop(): Promise<void> {
     this.discovery.stop();
     await this.resilience.stop();
@@ -304,24 +312,35 @@ export class Core implements Composition {
     this.control.applyChanges(changes);
   }
 
-  freeIdle(): void {
-    for (const backend of this.registry.backends) backend.closeIdle();
+  collectKnowledge(): Knowledge {
+    return collectKnowledge([this]);
+  }
+
+  applyKnowledge(knowledge: unknown): void {
+    applyKnowledge([this], knowledge);
+  }
+
+  shedIdle(): void {
+    for (const backend of this.registry.backends) backend.shedIdle();
   }
 
   async close(): Promise<void> {
+    const watching = this.#watching;
+    this.#watching = undefined;
+    if (watching !== undefined) {
+      await watching;
+      await this.stop();
+    }
     await this.control.close();
-    this.resilience.close();
+    await this.resilience.close();
     this.reflection.cancel();
-    this.freeIdle();
+    for (const backend of this.registry.backends) backend.closeIdle();
   }
 }
 
-/** At HTTP and TCP layer 4 each connection of a client has one of a backend, and is what a backend has in flight. */
-function requestLimits({ layer, scheme }: Kind, limits: Limits): RequestLimitOptions {
-  if (layer === "l4") {
-    const { maxUpstreamConnections = Infinity } = limits;
-    return scheme === "grpc" ? {} : { maxRequests: maxUpstreamConnections };
-  }
+/** At layer 4 each connection of a client has one of a backend, and is what a backend has in flight. */
+function requestLimits({ layer }: Kind, limits: Limits): RequestLimitOptions {
+  if (layer === "l4") return { maxRequests: limits.maxUpstreamConnections ?? Infinity };
   const { maxRequests = Infinity, adaptive = false } = limits;
   if (adaptive === false) return { maxRequests };
   return { maxRequests, adaptive: adaptive === true ? {} : adaptive };

@@ -35,6 +35,7 @@ function grpcAcceptor(
       new SniffedConnection(duplex, {
         clock: core.clock,
         timeout: http.timeouts.requestHead,
+        metrics,
         h2,
         http1: (duplex) => new HttpConnection(duplex, http, scratch),
       });

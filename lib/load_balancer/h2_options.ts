@@ -23,6 +23,8 @@ export function clientConnections(options: LoadBalancerOptions): Partial<H2Optio
     permitIdlePings: keepalive.permitWithoutCalls ?? DEFAULT_KEEPALIVE.permitWithoutCalls,
     maxAge: timeouts.maxConnectionAge ?? Infinity,
     maxAgeGrace: timeouts.maxConnectionAgeGrace ?? Infinity,
+    windowTimeout: timeouts.windowStall ?? DEFAULT_H2_OPTIONS.windowTimeout,
+    idleTimeout: timeouts.idle ?? DEFAULT_H2_OPTIONS.idleTimeout,
     frameTimeout: timeouts.requestHead ?? DEFAULT_H2_OPTIONS.frameTimeout,
   };
 }
@@ -33,7 +35,7 @@ export function clientConnections(options: LoadBalancerOptions): Partial<H2Optio
  * @throws {TypeError} When backends would be pinged too often.
  */
 export function backendConnections(options: LoadBalancerOptions): Partial<H2Options> {
-  const { keepalive = {}, limits = {} } = options;
+  const { keepalive = {}, timeouts = {}, limits = {} } = options;
   const time = keepalive.upstreamTime ?? DEFAULT_KEEPALIVE.upstreamTime;
   if (!(time >= MIN_UPSTREAM_KEEPALIVE)) {
     throw new TypeError(
@@ -42,6 +44,7 @@ export function backendConnections(options: LoadBalancerOptions): Partial<H2Opti
   }
   return {
     fields: fieldLimits(limits),
+    windowTimeout: timeouts.windowStall ?? DEFAULT_H2_OPTIONS.windowTimeout,
     keepaliveTime: time,
     keepaliveTimeout: keepalive.timeout ?? DEFAULT_KEEPALIVE.timeout,
     keepaliveIdle: keepalive.withoutCalls ?? DEFAULT_KEEPALIVE.withoutCalls,

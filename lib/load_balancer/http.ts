@@ -7,8 +7,9 @@ import type { ErrorCode } from "../common/errors.ts";
 import { StreamConnection } from "../http/l4/connection.ts";
 import { HttpConnection } from "../http/l7/connection.ts";
 import type { HttpContext } from "../http/l7/context.ts";
-import { makeFetchHandler } from "../http/l7/fetch.ts";
+import { type FetchHandler, makeFetchHandler } from "../http/l7/fetch.ts";
 import { encodeError } from "../http/problem.ts";
+import { Metrics } from "../observe/metrics.ts";
 import { LoadBalancer, RoutingBalancer } from "./balancer.ts";
 import { Core, keepCore, makeManagementScratch, makeScratch } from "./core.ts";
 import type { HttpL7Options, LoadBalancerOptions } from "./options.ts";
@@ -34,7 +35,8 @@ export class HttpL7 extends RoutingBalancer {
   /**
    * A handler for `Deno.serve`: the same routes, strategies and pools inside a server of one's own. It
    * is bound, so it can be passed as it stands. Upgrades are answered 501: use {@linkcode HttpL7.start}
-   * for them.
+   * for them. Without a listener, names are followed and backends checked from its first request, which waits at
+   * most 2 seconds for the addresses of names, until {@linkcode HttpL7.close}.
    */
   readonly fetch: (request: Request, info?: Deno.ServeHandlerInfo) => Promise<Response>;
 
@@ -55,10 +57,18 @@ export class HttpL7 extends RoutingBalancer {
       return (duplex) => new HttpConnection(duplex, context, scratch);
     }, options.routes);
     keepCore(this, core);
-    this.fetch = makeFetchHandler(
-      core.httpContext(this.metrics.listener(`${this.name}-fetch`), options),
-      makeScratch,
-    );
+    const listener = `${this.name}-fetch`;
+    // Its series are not in the metrics before there is a request.
+    const context = core.httpContext(new Metrics().listener(listener), options);
+    let handle: FetchHandler | undefined;
+    this.fetch = async (request, info) => {
+      handle ??= makeFetchHandler(
+        { ...context, metrics: this.metrics.listener(listener) },
+        makeScratch,
+      );
+      await core.watch();
+      return await handle(request, info);
+    };
   }
 }
 

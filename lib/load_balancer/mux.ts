@@ -4,10 +4,12 @@
  * @module
  */
 import type { Backend } from "../backend/backend.ts";
+import type { Knowledge } from "../backend/knowledge.ts";
 import { makeNetworkFilter } from "../common/networks.ts";
 import type { ManagementApi } from "../control/http_api.ts";
 import type { Management } from "../control/management.ts";
 import { checkProtocol, type Protocol, protocolOfRoute } from "../control/protocol.ts";
+import type { ServingPhase } from "../control/readiness.ts";
 import { Registries } from "../control/registries.ts";
 import type { RunTimeChanges } from "../control/run_time_changes.ts";
 import { GrpcConnection } from "../grpc/l7/connection.ts";
@@ -24,6 +26,7 @@ import type { Composition } from "./composition.ts";
 import { type Core, coreOf, makeScratch } from "./core.ts";
 import { GrpcL7 } from "./grpc.ts";
 import { HttpL7 } from "./http.ts";
+import { applyKnowledge, collectKnowledge } from "./legacy.ts";
 import type {
   HttpL7Options,
   LoadBalancerOptions,
@@ -97,6 +100,7 @@ export class Mux extends RoutingBalancer {
         new SniffedConnection(duplex, {
           clock: context.clock,
           timeout: context.timeouts.requestHead,
+          metrics,
           h2: (duplex) => new GrpcConnection(duplex, calls),
           http1: (duplex) => new HttpConnection(duplex, context, scratch),
         });
@@ -127,6 +131,13 @@ export class Mux extends RoutingBalancer {
    */
   override addRoute(route: Route): string {
     return super.addRoute(route);
+  }
+
+  /** How far it is, by its listeners and those of either side. */
+  override get phase(): ServingPhase {
+    const phases = [super.phase, this.http.phase, this.grpc.phase];
+    if (phases.includes("serving")) return "serving";
+    return phases.includes("leaving") ? "leaving" : "stopped";
   }
 
   /** Shuts all listeners down, those of either side too, and closes what is pooled. */
@@ -205,7 +216,8 @@ class MuxCore implements Composition {
 
   addBackend(backend: Backend): string {
     const targets = [{ addr: backend.addr, weight: 1 }];
-    return this.#registries.place({ match: {}, targets }).addBackend(backend).value.id;
+    const registry = this.#registries.place({ match: {}, targets });
+    return (registry === this.http.registry ? this.http : this.grpc).addBackend(backend);
   }
 
   addRoute(route: Route): string {
@@ -232,14 +244,22 @@ class MuxCore implements Composition {
     this.control.applyChanges(changes);
   }
 
+  collectKnowledge(): Knowledge {
+    return collectKnowledge([this.http, this.grpc]);
+  }
+
+  applyKnowledge(knowledge: unknown): void {
+    applyKnowledge([this.http, this.grpc], knowledge);
+  }
+
   set onExhausted(makeRoom: (() => void) | undefined) {
     this.http.onExhausted = makeRoom;
     this.grpc.onExhausted = makeRoom;
   }
 
-  freeIdle(): void {
-    this.http.freeIdle();
-    this.grpc.freeIdle();
+  shedIdle(): void {
+    this.http.shedIdle();
+    this.grpc.shedIdle();
   }
 
   async close(): Promise<void> {

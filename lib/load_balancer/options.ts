@@ -42,10 +42,25 @@ export interface Timeouts {
   readonly connect?: number;
   /** From the first byte of a request to the end of its head; then 408. Default 10,000. */
   readonly requestHead?: number;
-  /** How long a client connection may wait for its next request. Default 60,000. */
+  /**
+   * How long a client connection may wait for its next request. Default 60,000, and 300,000 over HTTP/2, where it ends
+   * with GOAWAY.
+   */
   readonly idle?: number;
-  /** How long either side may neither send nor take a byte of a body. Default 60,000. */
+  /**
+   * How long either side may neither send nor take a byte of a body over HTTP. Default 60,000. What a side takes is seen
+   * by the system's acknowledgements on Linux with the permission for FFI; elsewhere it is seen when a third of the
+   * send buffer is free, for which a slow reader may need longer. A client that reads over HTTP/2 has the time of
+   * `windowStall` for what it has got beside this.
+   */
   readonly bodyStall?: number;
+  /**
+   * How long a peer of a gRPC balancer may leave an HTTP/2 window shut that something waits for, and a second more for
+   * each KiB that it has got and not granted again: slow readers say nothing for minutes. Then the stream is reset, and
+   * a connection whose own window it was is drained. Streams without content that waits are never looked at. Default
+   * 300,000; `Infinity`: for ever.
+   */
+  readonly windowStall?: number;
   /** From the end of the request to the head of the response; then 504. Default 60,000. */
   readonly response?: number;
   /** How long a backend may take to send `100 Continue` before the body is sent anyway. Default 1,000. */
@@ -119,8 +134,8 @@ export interface Limits extends Partial<HeadLimits> {
    */
   readonly maxConnectionsPerClient?: number;
   /**
-   * Connections to one backend at a time. Default 1,024. At HTTP and TCP layer 4 that is a limit of the clients that
-   * it has; there is none unless it is given, and when one is reached it is as with `maxRequests`.
+   * Connections to one backend at a time. Default 1,024. At layer 4 that is a limit of the clients that it has; there
+   * is none unless it is given, and when one is reached it is as with `maxRequests`.
    */
   readonly maxUpstreamConnections?: number;
   /**

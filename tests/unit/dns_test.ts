@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { DnsFollower, type DnsOptions } from "../../lib/backend/discovery/dns.ts";
+import { resolveBySystem, type Resolved } from "../../lib/backend/discovery/resolver.ts";
 import {
   formatDnsName,
   isDnsName,
+  normalizeTarget,
   parseDnsName,
-  resolveBySystem,
-  type Resolved,
-} from "../../lib/backend/discovery/resolver.ts";
+  serverNameOf,
+} from "../../lib/common/dns_name.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 
 /** A name whose answers a test gives. */
@@ -64,11 +65,28 @@ class Scene implements AsyncDisposable {
 }
 
 Deno.test("names are parsed, and what is none is refused with what is accepted", () => {
-  for (const text of ["dns:app.internal:8080", "dns:localhost:1", "srv:_http._tcp.app.internal"]) {
+  for (
+    const text of [
+      "dns:app.internal:8080",
+      "dns:localhost:1",
+      "srv:_http._tcp.app.internal",
+      "dns+https://app.internal:443",
+      "dns+tcp://app.internal:1",
+      "srv+grpcs://_grpc._tcp.app.internal",
+    ]
+  ) {
     assert(isDnsName(text));
     assertEquals(formatDnsName(parseDnsName(text)), text);
   }
-  assertEquals(parseDnsName("DNS:App.Test:80"), { type: "host", host: "app.test", port: 80 });
+  assertEquals(parseDnsName("DNS:App.Test:80"), {
+    type: "host",
+    scheme: "",
+    host: "app.test",
+    port: 80,
+  });
+  assertEquals(normalizeTarget("DNS+HTTPS://App.Test"), "dns+https://app.test:443");
+  assertEquals(normalizeTarget("dns+grpc://app.test"), "dns+grpc://app.test:80");
+  assertEquals(normalizeTarget("HTTP://App.Test"), "http://app.test:80");
   for (
     const text of [
       "dns:",
@@ -83,9 +101,26 @@ Deno.test("names are parsed, and what is none is refused with what is accepted",
       "srv:app:80",
       "srv:",
       "app:80",
+      "dns+ftp://app:80",
+      "dns+http://app:80/path",
+      "dns+http://user@app:80",
+      "dns+tcp://app",
+      "dns+http://",
+      "srv+https://_a._tcp.app:443",
+      "dns+http:app:80",
     ]
   ) assertThrows(() => parseDnsName(text), TypeError, JSON.stringify(text));
   for (const text of ["app:80", "http://dns:80", "unix:/dns"]) assert(!isDnsName(text));
+});
+
+Deno.test("certificates must be for the name, of a service for its domain, and not for what a name server says", () => {
+  const nameOf = (text: string) => serverNameOf(parseDnsName(text));
+  assertEquals(nameOf("dns+https://api.internal.:8443"), "api.internal");
+  assertEquals(nameOf("srv+grpcs://_grpc._tcp.api.internal"), "api.internal");
+  assertEquals([nameOf("dns+http://api.internal"), nameOf("srv:_http._tcp.api")], [
+    undefined,
+    undefined,
+  ]);
 });
 
 Deno.test("all addresses of a name are used, and followed as they change", async () => {
@@ -154,10 +189,10 @@ Deno.test("what is answered after the end is ignored", async () => {
 
 Deno.test("the system is asked for the addresses of a host", async () => {
   const { signal } = new AbortController();
-  const found = await resolveBySystem({ type: "host", host: "localhost", port: 81 }, signal);
+  const found = await resolveBySystem(parseDnsName("dns:localhost:81"), signal);
   assert(found.some(({ addr }) => addr === "127.0.0.1:81" || addr === "[::1]:81"));
   await assertRejects(() =>
-    Promise.resolve(resolveBySystem({ type: "host", host: "nope.invalid", port: 81 }, signal))
+    Promise.resolve(resolveBySystem(parseDnsName("dns:nope.invalid:81"), signal))
   );
 });
 

@@ -4,9 +4,10 @@
  * @module
  */
 import type { Clock, Timed } from "../../common/clock.ts";
+import { type DnsName, formatDnsName } from "../../common/dns_name.ts";
 import { describeError } from "../../common/errors.ts";
 import { getLogger } from "../../observe/logger.ts";
-import { type DnsName, formatDnsName, type Resolve, type Resolved } from "./resolver.ts";
+import type { Resolve, Resolved } from "./resolver.ts";
 
 /** What a name is followed for. */
 export interface DnsSink {
@@ -24,10 +25,18 @@ export interface DnsOptions {
   readonly retryInterval?: number;
   /** How long an answer may take. Default 5,000. */
   readonly timeout?: number;
+  /**
+   * The only name server that is asked, for A, AAAA and SRV records: an IP address, with a port if that is not 53, such
+   * as `127.0.0.1:8600`. Unless given the system is asked, which has a hosts file and servers of its own.
+   */
+  readonly server?: string;
 }
 
-/** The defaults of {@linkcode DnsOptions}. */
-export const DEFAULT_DNS: Required<DnsOptions> = {
+/** When names are asked for. */
+export type DnsTimes = Omit<DnsOptions, "server">;
+
+/** The defaults of {@linkcode DnsTimes}. */
+export const DEFAULT_DNS: Required<DnsTimes> = {
   interval: 30_000,
   retryInterval: 1_000,
   timeout: 5_000,
@@ -41,6 +50,8 @@ export interface DnsParts {
   readonly resolve: Resolve;
   /** Told what it stands for. */
   readonly sink: DnsSink;
+  /** The last good answer, weights by address, of which the sink knows; it is kept up to date. None unless given. */
+  readonly known?: Map<string, number>;
   /** For all deadlines. */
   readonly clock: Clock;
   /** Chance from 0 up to but not 1; `Math.random` unless given. */
@@ -57,8 +68,8 @@ const log = getLogger("dns");
  */
 export class DnsFollower implements Timed {
   readonly #parts: DnsParts;
-  readonly #options: Required<DnsOptions>;
-  readonly #known = new Map<string, number>();
+  readonly #options: Required<DnsTimes>;
+  readonly #known: Map<string, number>;
   #asking: { readonly abort: AbortController; readonly end: Promise<void> } | undefined;
   #failures = 0;
   #closed = false;
@@ -69,8 +80,9 @@ export class DnsFollower implements Timed {
    *
    * @throws {TypeError} When an option is out of its range.
    */
-  constructor(parts: DnsParts, options: DnsOptions = {}) {
+  constructor(parts: DnsParts, options: DnsTimes = {}) {
     this.#parts = parts;
+    this.#known = parts.known ?? new Map();
     this.#options = { ...DEFAULT_DNS, ...options };
     for (const [name, value] of Object.entries(this.#options)) {
       if (!(value > 0 && Number.isFinite(value))) {
