@@ -6,6 +6,7 @@
 import { type Address, formatAddress } from "../common/address.ts";
 import type { Clock } from "../common/clock.ts";
 import { PeakLatency } from "../strategy/peak_latency.ts";
+import type { ConnectWatch } from "./connector.ts";
 import type { H1Pool } from "./h1_pool.ts";
 import type { H2Pool } from "./h2_pool.ts";
 import { BackendHealth } from "./health/backend_health.ts";
@@ -16,7 +17,9 @@ import type { Outcome, OutcomeListener } from "./outcome.ts";
 export interface Backend {
   /**
    * `host:port`, `http://…`, `https://…`, `[::1]:port` or `unix:/path`. `https` connects with TLS and
-   * checks the certificate for the host.
+   * checks the certificate for the host. All addresses of a name are used and followed: `dns:name:port`,
+   * `dns+https://name[:port]` or another scheme, whose certificates must be for the name, `srv:_service._proto.name`
+   * or `srv+https://…`.
    */
   readonly addr: string;
   /** Share of the traffic relative to the others, an integer from 0 to 65535; 1 unless given. */
@@ -51,6 +54,11 @@ export interface Membership {
   delete(backend: LiveBackend): boolean;
   /** Takes note that the state of a member has changed. */
   refresh(): void;
+  /**
+   * Judges whether it can do without a member that is to be ejected, when it may do without `share` of the active ones;
+   * where it cannot, the member is picked on here.
+   */
+  spare(backend: LiveBackend, share: number): boolean;
 }
 
 /** What a {@linkcode LiveBackend} is made of. */
@@ -102,6 +110,7 @@ export class LiveBackend {
   inFlight = 0;
   readonly #now: () => number;
   #idle: (() => void)[] = [];
+  #connectWatch: ConnectWatch | undefined;
 
   /** Made by the registry. */
   constructor(id: string, address: Address, parts: BackendParts) {
@@ -112,6 +121,7 @@ export class LiveBackend {
     this.h2 = parts.h2;
     this.#now = () => parts.clock.now();
     this.limit = parts.limit;
+    if (this.limit !== undefined) this.limit.mayMeasure = (now) => !this.#neighbourMeasures(now);
     const { slowStart = 0 } = parts;
     this.health = new BackendHealth({ now: () => parts.clock.time, slowStart });
   }
@@ -124,6 +134,25 @@ export class LiveBackend {
   /** Whether it has as many requests as it may have. */
   get full(): boolean {
     return this.limit !== undefined && this.inFlight >= this.limit.limit(this.#now());
+  }
+
+  /** Watches whether connections to it can be opened, pooled ones and others. */
+  get connectWatch(): ConnectWatch | undefined {
+    return this.#connectWatch;
+  }
+
+  set connectWatch(watch: ConnectWatch | undefined) {
+    this.#connectWatch = this.http.watch = this.h2.watch = watch;
+  }
+
+  /** Whether another member of one of its pools has its limit measured, so that the others have to do more. */
+  #neighbourMeasures(now: number): boolean {
+    for (const pool of this.pools) {
+      for (const other of pool.backends) {
+        if (other !== this && other.limit?.measures(now) === true) return true;
+      }
+    }
+    return false;
   }
 
   /** Takes the right to use this backend for one attempt. */
@@ -146,7 +175,8 @@ export class LiveBackend {
     const now = this.#now();
     const latency = (answered ?? now) - started;
     if (outcome.type === "answered") this.latency.observe(latency, now);
-    else this.latency.punish(latency, now, outcome.retryAfter);
+    else if (outcome.type !== "expired") this.latency.punish(latency, now, outcome.retryAfter);
+    else if (latency > this.latency.read(now)) this.latency.observe(latency, now);
     this.limit?.observe(outcome, latency, this.inFlight, now);
     this.onOutcome?.(outcome, latency);
   }
@@ -168,6 +198,15 @@ export class LiveBackend {
   closeIdle(): void {
     this.http.closeIdle();
     this.h2.drain();
+  }
+
+  /**
+   * Gives back descriptors of which there are too few. A connection of each kind stays: the descriptor that the last
+   * one leaves goes to whoever waits to come in, and those who are in could be served no more.
+   */
+  shedIdle(): void {
+    this.http.closeIdle(1);
+    this.h2.shedIdle();
   }
 
   /** Resolves when nothing is in flight. */

@@ -4,9 +4,9 @@
  * @module
  */
 import { type Address, formatAddress } from "../common/address.ts";
-import { lacksDescriptors } from "../common/descriptors.ts";
 import { ConnDuplex, type Duplex } from "../common/duplex.ts";
 import { ProxyError } from "../common/errors.ts";
+import { findLocalLack, type LocalLack } from "../common/local_lack.ts";
 
 /** How connections to backends are opened. */
 export interface ConnectOptions {
@@ -16,6 +16,8 @@ export interface ConnectOptions {
   readonly caCerts?: readonly string[];
   /** What TLS agrees on with the backend; `http/1.1` unless given. */
   readonly alpn?: "h2" | "http/1.1";
+  /** Ends the attempt, which then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** Opens a connection to an address; rejects with a {@linkcode ProxyError}. */
@@ -26,15 +28,21 @@ export type Connect = (address: Address, options: ConnectOptions) => Promise<Dup
  *
  * @throws {ProxyError} `connect_refused`, `connect_timeout`, `connect_failed` or, when the certificate
  * is not good or the handshake fails otherwise, `tls_failed`; none of them has sent a byte of a request,
- * so each may be tried elsewhere.
+ * so each may be tried elsewhere. `local_exhausted` when it is this host that could not: then it may be tried
+ * elsewhere only for want of a local port, as ports are given out for each destination, while all connections need
+ * a descriptor and memory.
  */
 export async function connect(address: Address, options: ConnectOptions): Promise<Duplex> {
   const expired = new AbortController();
   const { signal } = expired;
-  const timer = setTimeout(() => expired.abort(), options.timeout);
+  const end = () => expired.abort();
+  const timer = setTimeout(end, options.timeout);
+  options.signal?.addEventListener("abort", end);
   try {
+    options.signal?.throwIfAborted();
     return await open(address, options, signal);
   } catch (error) {
+    options.signal?.throwIfAborted();
     const where = formatAddress(address);
     if (signal.aborted) {
       throw new ProxyError(
@@ -45,6 +53,8 @@ export async function connect(address: Address, options: ConnectOptions): Promis
       );
     }
     if (error instanceof ProxyError) throw error;
+    const lack = findLocalLack(error);
+    if (lack !== undefined) throw exhaustedHere(lack, where, error);
     const refused = error instanceof Deno.errors.ConnectionRefused;
     throw new ProxyError(
       refused ? "connect_refused" : "connect_failed",
@@ -54,29 +64,74 @@ export async function connect(address: Address, options: ConnectOptions): Promis
     );
   } finally {
     clearTimeout(timer);
+    options.signal?.removeEventListener("abort", end);
   }
 }
 
-/** How long room is waited for when there was no descriptor for a connection, in milliseconds. */
+/** Watches whether connections to one backend can be opened. */
+export interface ConnectWatch {
+  /** One is going to be opened. What is returned is told with its failure. */
+  begin(): number;
+  /** There is one. */
+  onConnected(): void;
+  /** There is none, and nothing was sent; `begun` is what {@linkcode begin} has returned. */
+  onUnreached(error: ProxyError, begun: number): void;
+}
+
+/** Opens a connection by `open`, and tells who watches what comes of it. */
+export async function openWatched<T>(
+  watch: ConnectWatch | undefined,
+  open: () => Promise<T>,
+): Promise<T> {
+  if (watch === undefined) return await open();
+  const begun = watch.begin();
+  try {
+    const connection = await open();
+    watch.onConnected();
+    return connection;
+  } catch (error) {
+    // That we have no descriptor left, or the client has gone, says nothing about the backend.
+    if (error instanceof ProxyError && error.side === "upstream") watch.onUnreached(error, begun);
+    throw error;
+  }
+}
+
+function exhaustedHere(lack: LocalLack, where: string, cause: unknown): ProxyError {
+  return new ProxyError(
+    "local_exhausted",
+    "internal",
+    `no connection to ${where}, because this host has no ${lack} left`,
+    { retry: lack === "ports" ? "safe" : "never", cause },
+  );
+}
+
+/** How long room is waited for when there was none for a connection, in milliseconds. */
 const ROOM_MS = 50;
 
 /**
- * Connects as {@linkcode connect} does. Where there is no descriptor for it, others are asked for, and then it is
- * tried once more.
+ * Connects as {@linkcode connect} does. Where there is no descriptor or memory for it, others are asked for some, and
+ * then it is tried once more.
  *
- * @param makeRoom Asks whoever has descriptors that he does not need to give them back.
+ * @param makeRoom Asks whoever has connections that he does not need to close them.
  */
 export function makeConnect(makeRoom: () => void): Connect {
   return async (address, options) => {
     try {
       return await connect(address, options);
     } catch (error) {
-      if (!(error instanceof ProxyError && lacksDescriptors(error.cause))) throw error;
+      if (!isLocal(error) || error.retry === "safe") throw error;
       makeRoom();
       await new Promise((resolve) => setTimeout(resolve, ROOM_MS));
       return await connect(address, options);
     }
   };
+}
+
+/** Whether a connection failed for what this host lacks, so that it says nothing about the backend. */
+export function isLocal(
+  error: unknown,
+): error is ProxyError & { readonly code: "local_exhausted" } {
+  return error instanceof ProxyError && error.code === "local_exhausted";
 }
 
 async function open(
@@ -91,7 +146,7 @@ async function open(
   const duplex = new ConnDuplex(conn);
   if (address.scheme !== "https" && address.scheme !== "grpcs") return duplex;
   try {
-    return await handshake(conn, address.host, options, signal);
+    return await handshake(conn, address.serverName ?? address.host, options, signal);
   } catch (error) {
     duplex.close();
     if (signal.aborted) throw error;

@@ -11,7 +11,7 @@ import { ByteReader, type ReadWatcher } from "../common/byte_reader.ts";
 import type { Clock, Timed } from "../common/clock.ts";
 import type { Duplex } from "../common/duplex.ts";
 import { ProxyError } from "../common/errors.ts";
-import type { Connect } from "./connector.ts";
+import { type Connect, type ConnectWatch, openWatched } from "./connector.ts";
 
 /** Limits and times of a pool. Times in milliseconds. */
 export interface PoolOptions {
@@ -89,6 +89,8 @@ export class H1Pool {
   readonly #idle: UpstreamConnection[] = [];
   readonly #waiters = new Set<Waiter>();
   #open = 0;
+  /** Watches whether connections can be opened. */
+  watch: ConnectWatch | undefined;
 
   /** Makes an empty pool. */
   constructor(parts: PoolParts, options: PoolOptions) {
@@ -131,10 +133,11 @@ export class H1Pool {
     }
     this.#open++;
     try {
-      const duplex = await this.#parts.connect(this.#parts.address, {
-        timeout: this.#options.connectTimeout,
-        ...(this.#options.caCerts === undefined ? {} : { caCerts: this.#options.caCerts }),
-      });
+      const duplex = await openWatched(this.watch, () =>
+        this.#parts.connect(this.#parts.address, {
+          timeout: this.#options.connectTimeout,
+          ...(this.#options.caCerts === undefined ? {} : { caCerts: this.#options.caCerts }),
+        }));
       const connection = new UpstreamConnection(duplex, this);
       // For as long as it lives: watching anew for each request would cost more than an idle deadline.
       this.#parts.clock.watch(connection);
@@ -231,8 +234,12 @@ export class H1Pool {
     this.close(connection);
   }
 
-  /** Closes all idle connections. */
-  closeIdle(): void {
-    while (this.#idle.length > 0) this.discard(this.#idle[this.#idle.length - 1]!);
+  /**
+   * Closes idle connections, those first that have been idle longest.
+   *
+   * @param keep How many stay. Default 0.
+   */
+  closeIdle(keep = 0): void {
+    while (this.#idle.length > keep) this.discard(this.#idle[0]!);
   }
 }

@@ -11,9 +11,15 @@ import { H2Code } from "../http/h2/errors.ts";
 import { MAX_UINT31 } from "../http/h2/frames.ts";
 import type { H2Options } from "../http/h2/options.ts";
 import { getLogger } from "../observe/logger.ts";
+import { SampledLog } from "../observe/sampled_log.ts";
+import { type ConnectWatch, openWatched } from "./connector.ts";
 import type { PoolOptions, PoolParts } from "./h1_pool.ts";
 
 const log = getLogger("backend");
+const ended = new SampledLog(log, {
+  message: "a connection to a backend was ended",
+  by: ["backend"],
+});
 
 /**
  * How often a connection is opened in a row when the backend says GOAWAY on it at once: that it lets go of a connection
@@ -57,6 +63,8 @@ export class H2Pool {
   opened = 0;
   /** Told when a connection was opened, or has come to its end. */
   onConnection: ((event: "opened" | "ended") => void) | undefined;
+  /** Watches whether connections can be opened. */
+  watch: ConnectWatch | undefined;
 
   /** Makes an empty pool. */
   constructor(parts: PoolParts, options: H2PoolOptions) {
@@ -179,9 +187,7 @@ export class H2Pool {
   async #openAnother(): Promise<void> {
     this.#opening = true;
     try {
-      let opened = await this.#open();
-      for (let tries = 1; !opened && tries < OPENINGS; tries++) opened = await this.#open();
-      if (!opened) throw this.#wentAway();
+      await openWatched(this.watch, () => this.#openUsable());
       this.#opening = false;
     } catch (error) {
       this.#opening = false;
@@ -192,8 +198,9 @@ export class H2Pool {
     void this.#serve();
   }
 
-  #wentAway(): ProxyError {
-    return new ProxyError(
+  async #openUsable(): Promise<void> {
+    for (let tries = 0; tries < OPENINGS; tries++) if (await this.#open()) return;
+    throw new ProxyError(
       "upstream_closed",
       "upstream",
       `${this.#parts.addr} went away at once, ${OPENINGS} times`,
@@ -242,6 +249,10 @@ export class H2Pool {
       this.#forget(connection);
       this.#onRoom();
       const { error } = connection;
+      // Its streams are only told that the connection is lost.
+      if (error !== undefined && error.code !== H2Code.NoError) {
+        ended.warning({ backend: addr, error: error.detail });
+      }
       ready.reject(
         error === undefined
           ? new ProxyError("upstream_closed", "upstream", `${addr} went away at once`, {
@@ -284,6 +295,14 @@ export class H2Pool {
     log.warning("a backend wants fewer PINGs; the interval of keepalive is doubled", {
       backend: this.#parts.addr,
     });
+  }
+
+  /** Lets connections without a stream end; one stays on which the next call can go. */
+  shedIdle(): void {
+    const kept = this.#find() ?? this.#connections[0];
+    for (const connection of [...this.#connections]) {
+      if (connection !== kept && connection.streams === 0) connection.drain();
+    }
   }
 
   /** Lets all connections end when their streams have. */

@@ -4,7 +4,11 @@
  *
  * @module
  */
-import { AdaptiveLimit, type AdaptiveLimitOptions } from "./adaptive_limit.ts";
+import {
+  AdaptiveLimit,
+  type AdaptiveLimitOptions,
+  type AdaptiveLimitState,
+} from "./adaptive_limit.ts";
 import type { Outcome } from "./outcome.ts";
 
 /** How the requests of each backend are limited; not at all unless one of both is given. */
@@ -22,8 +26,6 @@ export interface RequestLimitOptions {
 const OVERLOADED: ReadonlySet<string> = new Set([
   "upstream_timeout",
   "upstream_stalled",
-  "deadline_exceeded",
-  "per_try_timeout",
   "status_429",
   "status_503",
   "status_504",
@@ -50,11 +52,31 @@ export class RequestLimit {
     if (adaptive !== undefined) this.#adaptive = new AdaptiveLimit(adaptive);
   }
 
+  /** Asked whether the limit may be measured; see {@linkcode AdaptiveLimitParts.mayMeasure}. */
+  set mayMeasure(ask: (now: number) => boolean) {
+    if (this.#adaptive !== undefined) this.#adaptive.mayMeasure = ask;
+  }
+
+  /** Whether the limit is being measured at the time `now`. */
+  measures(now: number): boolean {
+    return this.#adaptive?.stillMeasures(now) ?? false;
+  }
+
   /** How many requests may be in flight at the time `now`, in milliseconds. */
   limit(now: number): number {
     return this.#adaptive === undefined
       ? this.#max
       : Math.min(this.#max, this.#adaptive.limit(now));
+  }
+
+  /** What was found from latency, for another process that goes on with it. */
+  collect(now: number): AdaptiveLimitState | undefined {
+    return this.#adaptive?.collect(now);
+  }
+
+  /** Goes on with what another process has found. */
+  resume(state: AdaptiveLimitState, now: number): void {
+    this.#adaptive?.resume(state, now);
   }
 
   /**
@@ -67,7 +89,7 @@ export class RequestLimit {
     const adaptive = this.#adaptive;
     if (adaptive === undefined) return;
     if (outcome.type === "answered") adaptive.observe(latency, inFlight, now);
-    else if (OVERLOADED.has(outcome.reason)) adaptive.drop();
+    else if (outcome.type !== "expired" && OVERLOADED.has(outcome.reason)) adaptive.drop();
   }
 }
 

@@ -3,11 +3,14 @@
  *
  * @module
  */
+import { getLogger } from "../observe/logger.ts";
 import type { Candidate, Strategy } from "../strategy/strategy.ts";
 import { hasWeight, shareOf } from "../strategy/share.ts";
 import { createStrategy, type StrategyName } from "../strategy/registry.ts";
 import type { Admission, Waiting } from "./admission.ts";
 import type { LiveBackend, Membership } from "./backend.ts";
+
+const log = getLogger("health");
 
 /** A backend in a pool, with the share it has there. */
 export class Member implements Candidate {
@@ -15,11 +18,18 @@ export class Member implements Candidate {
   readonly backend: LiveBackend;
   /** Its weight as it was given. */
   configured: number;
+  /** Whether it is a member only because a name stands for it. */
+  followed: boolean;
+  /** Whether its pool does not do without it although it is ejected. */
+  spared = false;
+  /** Whether it is among those that the strategy picks from. */
+  picked = false;
 
   /** Made by {@linkcode Pool.set}. */
-  constructor(backend: LiveBackend, weight: number) {
+  constructor(backend: LiveBackend, weight: number, followed: boolean) {
     this.backend = backend;
     this.configured = weight;
+    this.followed = followed;
   }
 
   /** Its weight now: less than was given while it comes back slowly. */
@@ -56,6 +66,16 @@ export interface PoolRules {
 /** More requests in flight than any backend has. */
 const FAR_BEHIND = 2 ** 32;
 
+/**
+ * What a pick would come to.
+ *
+ * - `reachable`: a backend that can be connected to, as far as that is known.
+ * - `unreachable`: one that could not be connected to, for there is no other.
+ * - `full`: none before one of those that would do has less to do.
+ * - `none`: none.
+ */
+export type Outlook = "reachable" | "unreachable" | "full" | "none";
+
 /** The default of {@linkcode PoolRules.panicThreshold}. */
 export const DEFAULT_PANIC_THRESHOLD = 0.25;
 
@@ -63,6 +83,8 @@ export const DEFAULT_PANIC_THRESHOLD = 0.25;
 export class Pool implements Membership {
   /** Its name, for the log and the metrics. */
   readonly name: string;
+  /** The names of backends that it has, with the weight of their addresses; they keep this themselves. */
+  readonly names: Map<string, number> = new Map();
   readonly #members = new Map<LiveBackend, Member>();
   readonly #strategyName: StrategyName;
   readonly #panicThreshold: number;
@@ -107,11 +129,19 @@ export class Pool implements Membership {
     return this.#members.get(backend);
   }
 
-  /** Puts a backend in with a weight, or changes the weight it has. */
-  set(backend: LiveBackend, weight: number): void {
+  /**
+   * Puts a backend in with a weight, or changes the weight it has.
+   *
+   * @param followed Whether it is there only because a name stands for it; as before unless given.
+   */
+  set(backend: LiveBackend, weight: number, followed?: boolean): void {
     const member = this.#members.get(backend);
-    if (member === undefined) this.#members.set(backend, new Member(backend, weight));
-    else member.configured = weight;
+    if (member === undefined) {
+      this.#members.set(backend, new Member(backend, weight, followed ?? false));
+    } else {
+      member.configured = weight;
+      member.followed = followed ?? member.followed;
+    }
     backend.pools.add(this);
     this.refresh();
   }
@@ -129,15 +159,49 @@ export class Pool implements Membership {
     return this.#panics;
   }
 
+  spare(backend: LiveBackend, share: number): boolean {
+    let active = 0;
+    let ejected = 1;
+    for (const { backend: other, configured, spared } of this.#members.values()) {
+      if (other.state !== "active" || configured === 0) continue;
+      active++;
+      if (other.health.state.type === "ejected" && !spared) ejected++;
+    }
+    const does = ejected <= Math.floor(active * share);
+    const member = this.#members.get(backend);
+    if (member !== undefined) member.spared = !does;
+    return does;
+  }
+
   /** Takes note that the state, the health or the weight of a member has changed. */
   refresh(): void {
     const active = [...this.#members.values()].filter(({ backend }) => backend.state === "active");
-    const healthy = active.filter(({ backend }) => backend.health.usable);
-    this.#panics = healthy.length < active.length &&
-      (healthy.length === 0 || healthy.length < active.length * this.#panicThreshold);
-    const picked = this.#picked = this.#panics ? active : healthy;
+    const healthy = active.filter(isSound);
+    this.#judgePanic(active);
+    for (const member of this.#picked) member.picked = false;
+    const picked = this.#picked = chooseReachable(this.#panics ? active : healthy, active);
+    for (const member of picked) member.picked = true;
     this.#pickFrom(picked);
     this.#admission?.serve([this]);
+  }
+
+  /** Who has weight 0 gets nothing of what the others cannot take, and so does not count among them. */
+  #judgePanic(active: readonly Member[]): void {
+    const weighted = active.filter(({ configured }) => configured > 0);
+    const counted = weighted.length > 0 ? weighted : active;
+    const healthy = counted.filter(isSound).length;
+    const panics = healthy < counted.length &&
+      (healthy === 0 || healthy < counted.length * this.#panicThreshold);
+    if (panics === this.#panics) return;
+    this.#panics = panics;
+    const fields = { pool: this.name, healthy, backends: counted.length };
+    if (panics) log.warning("too few backends of a pool are healthy: all are picked", fields);
+    else log.info("enough backends of a pool are healthy again: only they are picked", fields);
+  }
+
+  /** Whether a member is among those that are picked. */
+  picks(backend: LiveBackend): boolean {
+    return this.#members.get(backend)?.picked === true;
   }
 
   #pickFrom(picked: readonly Member[]): void {
@@ -166,10 +230,32 @@ export class Pool implements Membership {
     return this.#lastResort(skip)?.backend;
   }
 
+  /** What {@linkcode pick} would come to; nobody loses a turn. */
+  outlook(skip?: (member: Member) => boolean): Outlook {
+    const picked = this.#picked;
+    const weighted = picked.some(hasWeight);
+    let full = false;
+    for (const member of picked) {
+      if (shareOf(member, weighted) === 0 || skip?.(member)) continue;
+      // Those that are picked are all reachable, or none of them is.
+      if (!isFull(member)) return isReachable(member) ? "reachable" : "unreachable";
+      full = true;
+    }
+    if (full) return "full";
+    const last = skip && this.#lastResort(skip);
+    return last === undefined ? "none" : isReachable(last) ? "reachable" : "unreachable";
+  }
+
+  /** Whether any member that a request may be sent to can be connected to, as far as that is known. */
+  get reaches(): boolean {
+    // Those that can be reached are picked before all others.
+    return this.serves(isUnreachable);
+  }
+
   /**
    * Where all that are fit have failed a request, one that is not known to be well is better than none: it may have
-   * come back, and the others may be on their way down, as in a rolling restart. Ejected ones come before those
-   * whose checks fail, and of them the one that has least to do.
+   * come back, and the others may be on their way down, as in a rolling restart. Those that can be reached come before
+   * those that cannot, ejected ones before those whose checks fail, and of them the one that has least to do.
    */
   #lastResort(skip: (member: Member) => boolean): Member | undefined {
     let best: Member | undefined;
@@ -177,7 +263,7 @@ export class Pool implements Membership {
     for (const member of this.#members.values()) {
       const { backend, configured } = member;
       if (backend.state !== "active" || backend.full || configured === 0 || skip(member)) continue;
-      const rank = member.inFlight + (backend.health.state.type === "failing" ? FAR_BEHIND : 0);
+      const rank = member.inFlight + FAR_BEHIND * badness(member);
       if (rank < bestRank) [best, bestRank] = [member, rank];
     }
     return best;
@@ -200,6 +286,33 @@ export class Pool implements Membership {
 }
 
 const isFull = ({ backend }: Member) => backend.full;
+const isReachable = ({ backend }: Member) => backend.health.reachable;
+const isUnreachable = (member: Member) => !isReachable(member);
+const isFailing = ({ backend }: Member) => backend.health.state.type === "failing";
+
+/** Whether checks and ejection let it be picked. */
+function isSound({ backend: { health }, spared }: Member): boolean {
+  return health.sound || (spared && health.state.type === "ejected");
+}
+
+/** How little is thought of one that is not picked: 0 to 3. */
+function badness(member: Member): number {
+  return (isReachable(member) ? 0 : 2) + (isFailing(member) ? 1 : 0);
+}
+
+/**
+ * Of those that are fit, those that can be reached. When there are none, ejected ones that can be reached are better,
+ * and one whose checks fail is still better than none: who cannot be reached does not answer at all. Members of weight
+ * 0 do not stand in for others here either.
+ */
+function chooseReachable(fit: readonly Member[], active: readonly Member[]): readonly Member[] {
+  if (fit.every(isReachable)) return fit;
+  for (const members of [fit, active.filter((member) => !isFailing(member)), active]) {
+    const reachable = members.filter(isReachable);
+    if (reachable.some(hasWeight)) return reachable;
+  }
+  return fit.some(hasWeight) || !fit.some(isReachable) ? fit : fit.filter(isReachable);
+}
 
 function orFull(skip: ((member: Member) => boolean) | undefined): (member: Member) => boolean {
   return skip === undefined ? isFull : (member) => isFull(member) || skip(member);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Clock } from "../common/clock.ts";
+import type { ErrorCode } from "../common/errors.ts";
 import { STATUS_LABELS } from "../observe/grpc_metrics.ts";
 import {
   checkRetryConditions,
@@ -14,8 +15,10 @@ import {
   type RetryCondition,
   type RetryRule,
 } from "../route/retry.ts";
+import type { LiveBackend } from "./backend.ts";
 import { ANSWERED, type Outcome } from "./outcome.ts";
-import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
+import type { Outlook, Pool } from "./pool.ts";
+import { RetryBudget, type RetryBudgetOptions, type RetryBudgetState } from "./retry_budget.ts";
 
 /**
  * After what requests over HTTP are sent again: when nothing was sent, or when they are idempotent and no byte
@@ -176,11 +179,29 @@ export class Recovery {
     this.#budget.request(now);
   }
 
-  /** Takes a retry or a hedge out of the budget; `false`, and counted, when nothing is left. */
-  take(refusals: Refusals): boolean {
-    if (this.#budget.take(this.#clock.now())) return true;
+  /**
+   * Whether the budget has a retry or a hedge left; counted when it has not. To be asked before a backend is picked:
+   * what is picked in vain loses its turn, and is then passed over when it is needed.
+   */
+  has(refusals: Refusals): boolean {
+    if (this.#budget.has(this.#clock.now())) return true;
     refusals.retryBudgetExhausted++;
     return false;
+  }
+
+  /** Takes a retry or a hedge out of the budget; `false`, and counted, when nothing is left. */
+  take(refusals: Refusals): boolean {
+    return this.has(refusals) && this.#budget.take(this.#clock.now());
+  }
+
+  /** What is used of the budget, for another process that goes on with it. */
+  collect(): RetryBudgetState | undefined {
+    return this.#budget.collect(this.#clock.now());
+  }
+
+  /** Goes on with what another process has used `elapsed` milliseconds ago. */
+  resume(state: RetryBudgetState, elapsed: number): void {
+    this.#budget.resume(state, this.#clock.now(), elapsed);
   }
 
   /**
@@ -203,10 +224,49 @@ export class Recovery {
   }
 }
 
+/** What is told of an error when nobody can be reached: as a whole, the service is not available. */
+export function toldAs(code: ErrorCode, pool: Pick<Pool, "reaches">): ErrorCode {
+  const refused = code === "connect_refused" || code === "connect_failed";
+  return refused && !pool.reaches ? "no_backend" : code;
+}
+
+/** How often a request goes on for nothing from backends that could not be reached. */
+const MAX_PASSES = 10;
+
+/**
+ * The tries of one request that have reached no backend. Nothing was sent in them, so the next one is no additional
+ * load for anybody: it costs nothing of the budget as long as it goes from a backend that is known to be unreachable to
+ * one that is not. In an outage of all backends there is none to go to, and the budget holds.
+ */
+export class Passes {
+  #count = 0;
+  #uncounted = 0;
+
+  /** Whether the next try is free. `failed` is where nothing could be sent. */
+  allow(failed: LiveBackend, outlook: Outlook): boolean {
+    return outlook === "reachable" && !failed.health.reachable && this.#count < MAX_PASSES;
+  }
+
+  /**
+   * Goes on for nothing.
+   *
+   * @param quick Whether that it failed has taken no time, so that it counts for nothing.
+   */
+  pass(quick: boolean): void {
+    this.#count++;
+    if (quick) this.#uncounted++;
+  }
+
+  /** Whether there may be another try after `attempts`, when there may be `most`. */
+  within(attempts: number, most: number): boolean {
+    return attempts < most + this.#uncounted;
+  }
+}
+
 const BUSY: Outcome = { type: "busy", reason: `status_${TOO_MANY_REQUESTS}` };
 
 function withPause(outcome: Outcome, retryAfter: number | undefined): Outcome {
-  return retryAfter === undefined || outcome.type === "answered"
+  return retryAfter === undefined || outcome.type === "answered" || outcome.type === "expired"
     ? outcome
     : { ...outcome, retryAfter };
 }

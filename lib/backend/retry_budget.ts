@@ -15,6 +15,14 @@ export interface RetryBudgetOptions {
 /** The defaults of {@linkcode RetryBudgetOptions}. */
 export const DEFAULT_RETRY_BUDGET: Required<RetryBudgetOptions> = { share: 0.1, floor: 10 };
 
+/** What is used of a budget: counts of the last ten seconds, the present one first. */
+export interface RetryBudgetState {
+  /** Requests. */
+  readonly requests: readonly number[];
+  /** Their retries. */
+  readonly retries: readonly number[];
+}
+
 /** Seconds that are looked back. */
 const WINDOW = 10;
 
@@ -55,17 +63,53 @@ export class RetryBudget {
     this.#requestSum++;
   }
 
+  /** Whether a retry is left. */
+  has(now: number): boolean {
+    this.#advance(now);
+    return this.#retrySum + 1 <= this.#requestSum * this.#share + this.#floor * WINDOW;
+  }
+
   /** Takes one retry out of the budget; `false` when nothing is left, and the retry must not be made. */
   take(now: number): boolean {
-    this.#advance(now);
-    if (this.#retrySum + 1 > this.#requestSum * this.#share + this.#floor * WINDOW) return false;
+    if (!this.has(now)) return false;
     this.#retries[this.#slot]!++;
     this.#retrySum++;
     return true;
   }
 
+  /** What is used, for another process that goes on with it; `undefined` when nothing is. */
+  collect(now: number): RetryBudgetState | undefined {
+    this.#advance(now);
+    if (this.#requestSum === 0 && this.#retrySum === 0) return undefined;
+    const latestFirst = (counts: Uint32Array) =>
+      Array.from({ length: WINDOW }, (_, ago) => counts[this.#slotOf(ago)]!);
+    return { requests: latestFirst(this.#requests), retries: latestFirst(this.#retries) };
+  }
+
+  /**
+   * Counts what another process has counted as well.
+   *
+   * @param elapsed How long ago it was collected, in milliseconds.
+   */
+  resume({ requests, retries }: RetryBudgetState, now: number, elapsed: number): void {
+    this.#advance(now);
+    const seconds = Math.floor(elapsed / 1000);
+    for (let ago = seconds; ago < WINDOW; ago++) {
+      const slot = this.#slotOf(ago);
+      const [more = 0, again = 0] = [requests[ago - seconds], retries[ago - seconds]];
+      this.#requests[slot]! += more;
+      this.#retries[slot]! += again;
+      this.#requestSum += more;
+      this.#retrySum += again;
+    }
+  }
+
   get #slot(): number {
-    return this.#second % WINDOW;
+    return this.#slotOf(0);
+  }
+
+  #slotOf(ago: number): number {
+    return (((this.#second - ago) % WINDOW) + WINDOW) % WINDOW;
   }
 
   #advance(now: number): void {

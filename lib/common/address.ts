@@ -21,6 +21,8 @@ export interface TcpAddress {
   readonly host: string;
   /** 1 to 65535; 0 only for a listener, where the system then chooses. */
   readonly port: number;
+  /** The name that the certificate must be for, of an address that was found by it; the host unless given. */
+  readonly serverName?: string;
 }
 
 /** A socket in the file system. */
@@ -153,7 +155,10 @@ export function parseListenAddress(text: string): ListenAddress {
   };
 }
 
-/** The normal text of an address, which parses to the same address; the port is always there. */
+/**
+ * The normal text of an address, which parses to the same address; the port is always there. A server name has no
+ * part in it.
+ */
 export function formatAddress(address: ListenAddress): string {
   if (address.transport === "unix") return `unix:${address.path}`;
   if (address.transport === "fd") return `fd:${address.fd}`;

@@ -70,6 +70,25 @@ export class RateLimiter {
     return 0;
   }
 
+  /**
+   * Keys whose buckets are not full, and in how many milliseconds they will be; those that were seen last.
+   *
+   * @param most How many at most.
+   */
+  collect(now: number, most: number): [key: string, left: number][] {
+    const used = [...this.#full].filter(([, full]) => full > now);
+    return used.slice(-most).map(([key, full]) => [key, full - now]);
+  }
+
+  /** Takes tokens out of buckets that another limiter had; none is emptier than it could be here. */
+  resume(buckets: Iterable<readonly [key: string, left: number]>, now: number): void {
+    for (const [key, left] of buckets) {
+      if (left <= 0 || this.#full.has(key)) continue;
+      this.#makeRoom(now);
+      this.#full.set(key, now + Math.min(left, this.#tolerance + this.#cost));
+    }
+  }
+
   #makeRoom(now: number): void {
     let looked = 0;
     for (const [key, full] of this.#full) {

@@ -12,6 +12,16 @@ export interface PeakLatencyOptions {
   readonly penalty?: number;
 }
 
+/** An estimate as plain data; times are durations in milliseconds. */
+export interface LatencyState {
+  /** As it was last set. */
+  readonly average: number;
+  /** How long ago that was. */
+  readonly age: number;
+  /** How long it still wants to be left alone. */
+  readonly pause: number;
+}
+
 /** However often it fails, no latency counts more than this many milliseconds. */
 const MAX_LATENCY = 60_000;
 
@@ -36,6 +46,23 @@ export class PeakLatency {
   read(now: number): number {
     if (now < this.#pausedUntil) return Infinity;
     return this.#average * this.#remains(now);
+  }
+
+  /** The estimate for another process that goes on with it; `undefined` while nothing is known. */
+  collect(now: number): LatencyState | undefined {
+    if (this.#at === 0) return undefined;
+    return {
+      average: this.#average,
+      age: Math.max(now - this.#at, 0),
+      pause: Math.max(this.#pausedUntil - now, 0),
+    };
+  }
+
+  /** Goes on with the estimate of another process. */
+  resume({ average, age, pause }: LatencyState, now: number): void {
+    this.#average = Math.min(average, MAX_LATENCY);
+    this.#at = now - age;
+    this.#pausedUntil = now + Math.min(pause, MAX_LATENCY);
   }
 
   /** Takes note of an answer after `latency`. */

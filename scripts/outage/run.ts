@@ -21,8 +21,6 @@ export interface OutageOptions extends Disturbance {
   readonly processes: Processes;
   /** An empty folder. */
   readonly folder: string;
-  /** Further options of both balancers. */
-  readonly args?: readonly string[];
 }
 
 /** Backends that serve. */
@@ -51,11 +49,11 @@ class EjectionWatch {
 
   async #look(): Promise<void> {
     const metrics = await this.#balancer.metrics();
-    let unfit = 0;
+    let ejected = 0;
     for (const [sample, value] of metrics) {
-      if (sample.startsWith("lb_backend_healthy{") && value === 0) unfit++;
+      if (/^lb_backend_health\{.*state="ejected"/.test(sample)) ejected += value;
     }
-    this.#most = Math.max(this.#most, unfit);
+    this.#most = Math.max(this.#most, ejected);
     if (!this.#stopped) this.#again();
   }
 
@@ -67,7 +65,7 @@ class EjectionWatch {
   }
 }
 
-async function startWorld({ processes, folder, args = [] }: OutageOptions): Promise<World> {
+async function startWorld({ processes, folder }: OutageOptions): Promise<World> {
   const names = Array.from({ length: BACKENDS + 1 }, (_, i) => `${i}`);
   const backends = await Promise.all(names.map((name) => Backend.start(processes, name)));
   const serving = backends.slice(0, BACKENDS);
@@ -75,7 +73,7 @@ async function startWorld({ processes, folder, args = [] }: OutageOptions): Prom
     Balancer.start(processes, {
       command,
       folder,
-      args: ["--fallback", ...args, ...addresses.flatMap((addr) => ["--backend", addr])],
+      args: ["--fallback", ...addresses.flatMap((addr) => ["--backend", addr])],
     });
   return {
     backends,

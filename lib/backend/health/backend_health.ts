@@ -10,13 +10,18 @@
  * - `healthy`: nothing speaks against it.
  * - `failing`: its active checks fail.
  * - `ejected`: too many requests to it have failed; it is tried again at `until`.
+ * - `unreachable`: no connection to it could be opened when that was last tried.
  */
 export type HealthState =
   | { readonly type: "healthy" }
   | { readonly type: "failing"; readonly reason: string }
-  | { readonly type: "ejected"; readonly reason: string; readonly until: number };
+  | { readonly type: "ejected"; readonly reason: string; readonly until: number }
+  | { readonly type: "unreachable"; readonly reason: string };
 
-/** Told of each change, with what it was before. Must not throw. */
+/**
+ * Told of each change, with what it was before; both are the same when a backend that is unfit for another reason is
+ * lost or reached. Must not throw.
+ */
 export type HealthListener = (now: HealthState, before: HealthState) => void;
 
 const HEALTHY: HealthState = { type: "healthy" };
@@ -30,6 +35,9 @@ export class BackendHealth {
   readonly #listeners = new Set<HealthListener>();
   #failing: Extract<HealthState, { type: "failing" }> | undefined;
   #ejected: Extract<HealthState, { type: "ejected" }> | undefined;
+  /** Whether its ejection ends with the next connection. */
+  #untilReached = false;
+  #unreachable: Extract<HealthState, { type: "unreachable" }> | undefined;
   #state: HealthState = HEALTHY;
   #warmSince = -Infinity;
   /** How often it was ejected. */
@@ -45,7 +53,7 @@ export class BackendHealth {
     this.#slowStart = options.slowStart ?? 0;
   }
 
-  /** What is thought of it; failing checks count more than ejection. */
+  /** What is thought of it; failing checks count more than ejection, and that more than that it cannot be reached. */
   get state(): HealthState {
     return this.#state;
   }
@@ -55,9 +63,24 @@ export class BackendHealth {
     return this.#ejected?.until;
   }
 
-  /** Whether it is fit to be picked. */
+  /** Whether its ejection ends earlier with a connection that can be opened. */
+  get ejectedUntilReached(): boolean {
+    return this.#ejected !== undefined && this.#untilReached;
+  }
+
+  /** Whether nothing speaks against it. */
   get usable(): boolean {
     return this.#state === HEALTHY;
+  }
+
+  /** Whether neither checks nor ejection speak against it. */
+  get sound(): boolean {
+    return this.#failing === undefined && this.#ejected === undefined;
+  }
+
+  /** Whether the last connection that was to be opened to it was. */
+  get reachable(): boolean {
+    return this.#unreachable === undefined;
   }
 
   /**
@@ -88,11 +111,32 @@ export class BackendHealth {
     this.#settle();
   }
 
-  /** It is not to be picked before `until`. */
-  eject(reason: string, until: number): void {
+  /**
+   * It is not to be picked before `until`.
+   *
+   * @param untilReached Whether only connections have failed, so that one that succeeds ends it earlier.
+   */
+  eject(reason: string, until: number, untilReached = false): void {
     this.ejections++;
     this.#ejected = { type: "ejected", reason, until };
+    this.#untilReached = untilReached;
     this.#settle();
+  }
+
+  /** No connection to it could be opened. */
+  lose(reason: string): void {
+    if (this.#unreachable?.reason === reason) return;
+    const known = !this.reachable;
+    this.#unreachable = { type: "unreachable", reason };
+    this.#settle(!known);
+  }
+
+  /** A connection to it was opened. */
+  reach(): void {
+    if (this.reachable) return;
+    this.#unreachable = undefined;
+    if (this.#untilReached) this.#ejected = undefined;
+    this.#settle(true);
   }
 
   /** It may be picked again. */
@@ -101,15 +145,25 @@ export class BackendHealth {
     this.#settle();
   }
 
-  /** It has just come, or come back, and begins with a small share. */
-  warmUp(): void {
-    this.#warmSince = this.#now();
+  /**
+   * It has just come, or come back, and begins with a small share.
+   *
+   * @param ago How long that is ago, in milliseconds. Default 0.
+   */
+  warmUp(ago = 0): void {
+    this.#warmSince = this.#now() - ago;
   }
 
-  #settle(): void {
+  /** How long ago that was, in milliseconds, while it has not its whole share. */
+  get warming(): number | undefined {
+    return this.share === 1 ? undefined : this.#now() - this.#warmSince;
+  }
+
+  /** @param tells Whether something has changed, even if the state has not. */
+  #settle(tells = false): void {
     const before = this.#state;
-    const now = this.#failing ?? this.#ejected ?? HEALTHY;
-    if (now === before) return;
+    const now = this.#failing ?? this.#ejected ?? this.#unreachable ?? HEALTHY;
+    if (now === before && !tells) return;
     this.#state = now;
     if (now === HEALTHY) this.warmUp();
     for (const listener of [...this.#listeners]) listener(now, before);

@@ -6,7 +6,8 @@
 import type { Clock, Timed } from "../../common/clock.ts";
 import { getLogger } from "../../observe/logger.ts";
 import type { LiveBackend } from "../backend.ts";
-import type { Outcome } from "../outcome.ts";
+import type { OutlierKnowledge } from "../knowledge.ts";
+import { isUnreached, type Outcome } from "../outcome.ts";
 
 /** When a backend is ejected, and for how long. Times are in milliseconds. */
 export interface OutlierOptions {
@@ -23,8 +24,9 @@ export interface OutlierOptions {
   /** The longest. Default 300,000. */
   readonly maxEjectionTime?: number;
   /**
-   * The share of the backends of any pool that may be ejected at a time, from 0 to 1. A pool of one backend keeps
-   * it with any share below 1. Default 0.5.
+   * The share of the backends of a pool that may be ejected at a time, from 0 to 1. Each pool is judged for itself: one
+   * that cannot do without a backend goes on with it while others do not. A pool of one backend keeps it with any share
+   * below 1. Default 0.5.
    */
   readonly maxEjected?: number;
 }
@@ -44,12 +46,16 @@ export const DEFAULT_OUTLIER: Required<OutlierOptions> = {
 interface Record {
   /** Failures since the last answer. */
   inRow: number;
+  /** Of these, the last ones in which no connection could be opened. */
+  unreached: number;
   /** Requests and failures of the present interval. */
   requests: number;
   failures: number;
   intervalEnds: number;
   /** How often it was ejected; a quiet interval takes one away. */
   ejections: number;
+  /** Whether it was said that it is kept because too many others are ejected; an interval without failures ends that. */
+  kept: boolean;
 }
 
 const log = getLogger("health");
@@ -74,7 +80,15 @@ export class OutlierDetection implements Timed {
 
   /** Begins to watch a backend. */
   add(backend: LiveBackend): void {
-    const record: Record = { inRow: 0, requests: 0, failures: 0, intervalEnds: 0, ejections: 0 };
+    const record: Record = {
+      inRow: 0,
+      unreached: 0,
+      requests: 0,
+      failures: 0,
+      intervalEnds: 0,
+      ejections: 0,
+      kept: false,
+    };
     this.#records.set(backend, record);
     backend.onOutcome = (outcome) => this.#note(backend, record, outcome);
   }
@@ -87,24 +101,27 @@ export class OutlierDetection implements Timed {
   }
 
   #note(backend: LiveBackend, record: Record, outcome: Outcome): void {
+    if (outcome.type === "expired") return;
     const { consecutiveFailures, failureShare, minRequests, interval } = this.#options;
     const now = this.#clock.time;
     if (now >= record.intervalEnds) {
       const quiet = Math.floor((now - record.intervalEnds) / interval) +
         (record.failures === 0 ? 1 : 0);
-      if (backend.health.usable) record.ejections = Math.max(record.ejections - quiet, 0);
+      if (backend.health.sound) record.ejections = Math.max(record.ejections - quiet, 0);
+      if (record.failures === 0) record.kept = false;
       record.requests = record.failures = 0;
       record.intervalEnds = now + interval;
     }
     record.requests++;
     if (outcome.type !== "failed") {
-      record.inRow = 0;
+      record.inRow = record.unreached = 0;
       return;
     }
     record.inRow++;
     record.failures++;
+    record.unreached = isUnreached(outcome) ? record.unreached + 1 : 0;
     // What was sent before the ejection may still fail.
-    if (!backend.health.usable) return;
+    if (!backend.health.sound) return;
     if (consecutiveFailures > 0 && record.inRow >= consecutiveFailures) {
       this.#eject(backend, record, `${record.inRow} failures in a row, the last ${outcome.reason}`);
     } else if (
@@ -120,34 +137,92 @@ export class OutlierDetection implements Timed {
     }
   }
 
+  /** What is remembered of a backend, for the process that goes on; `undefined` while nothing is. */
+  collect(backend: LiveBackend): OutlierKnowledge | undefined {
+    const record = this.#records.get(backend);
+    const { health } = backend;
+    if (record === undefined || (record.intervalEnds === 0 && health.ejections === 0)) {
+      return undefined;
+    }
+    const now = this.#clock.now();
+    const { inRow, unreached, requests, failures, ejections, intervalEnds } = record;
+    const { state } = health;
+    const until = health.ejectedUntil;
+    return {
+      total: health.ejections,
+      ejections,
+      inRow,
+      unreached,
+      requests,
+      failures,
+      interval: Math.max(intervalEnds - now, 0),
+      ...(until === undefined ? {} : {
+        ejected: {
+          reason: state.type === "ejected" ? state.reason : "its requests have failed",
+          left: Math.max(until - now, 0),
+          untilReached: health.ejectedUntilReached,
+        },
+      }),
+    };
+  }
+
+  /**
+   * Goes on with what another process has collected; a backend that is ejected stays so for the rest of its time,
+   * unless it would be one too many here.
+   */
+  resume(backend: LiveBackend, { total, ejected, interval, ...counts }: OutlierKnowledge): void {
+    const record = this.#records.get(backend);
+    if (record === undefined) return;
+    const now = this.#clock.now();
+    Object.assign(record, counts, { intervalEnds: now + interval });
+    if (ejected !== undefined && this.#mayEject(backend)) {
+      const left = Math.min(ejected.left, this.#options.maxEjectionTime);
+      this.#ejectFor(backend, ejected.reason, left, ejected.untilReached);
+    }
+    backend.health.ejections = total;
+  }
+
   #eject(backend: LiveBackend, record: Record, reason: string): void {
-    if (!this.#mayEject(backend)) return;
+    if (!this.#mayEject(backend)) {
+      if (!record.kept) {
+        record.kept = true;
+        log.warning("a backend would be ejected, but the ceiling of ejection is reached", {
+          backend: backend.addr,
+          reason,
+        });
+      }
+      return;
+    }
+    record.kept = false;
     const { ejectionTime, maxEjectionTime, interval } = this.#options;
     record.ejections++;
-    record.inRow = record.requests = record.failures = 0;
+    const untilReached = record.unreached === record.inRow;
+    record.inRow =
+      record.unreached =
+      record.requests =
+      record.failures =
+        0;
     const time = Math.min(ejectionTime * record.ejections, maxEjectionTime);
-    const until = this.#clock.now() + time;
     // The time in which it gets no requests is no quiet one.
-    record.intervalEnds = until + interval;
-    backend.health.eject(reason, until);
+    record.intervalEnds = this.#clock.now() + time + interval;
+    this.#ejectFor(backend, reason, time, untilReached);
     log.warning("a backend is ejected", { backend: backend.addr, reason, seconds: time / 1000 });
+  }
+
+  /** @param untilReached Whether a connection that can be opened ends it. */
+  #ejectFor(backend: LiveBackend, reason: string, time: number, untilReached = false): void {
+    const until = this.#clock.now() + time;
+    backend.health.eject(reason, until, untilReached);
     this.#clock.watch(this);
     if (until < this.deadline) this.#clock.arm(this, time);
   }
 
-  /** Whether each pool that it is in keeps enough backends without it. */
+  /** Whether a pool that it is in can do without it; those that cannot pick it on. */
   #mayEject(backend: LiveBackend): boolean {
-    for (const pool of backend.pools) {
-      let active = 0;
-      let ejected = 1;
-      for (const member of pool.backends) {
-        if (member.state !== "active") continue;
-        active++;
-        if (member.health.state.type === "ejected") ejected++;
-      }
-      if (ejected > Math.floor(active * this.#options.maxEjected)) return false;
-    }
-    return true;
+    const { maxEjected } = this.#options;
+    let may = backend.pools.size === 0;
+    for (const pool of backend.pools) may = pool.spare(backend, maxEjected) || may;
+    return may;
   }
 
   /** Readmits whose time has come. */
