@@ -180,7 +180,21 @@ let stderrWriter: StderrWriter | undefined;
  * to, so the process ends as it would have.
  */
 const LAST_MOMENTS = ["unload", "error", "unhandledrejection"] as const;
-const flushAtExit = () => stderrWriter?.flushSync();
+const flushAtExit = () => {
+  tellRest();
+  stderrWriter?.flushSync();
+};
+
+const flushed = new Set<() => void>();
+
+/** Calls `listener` before the log is flushed, so that it can write what it has kept back. It must not throw. */
+export function beforeFlush(listener: () => void): void {
+  flushed.add(listener);
+}
+
+function tellRest(): void {
+  for (const listener of flushed) listener();
+}
 
 /**
  * Sets where the log of this process goes. For applications; a later call replaces an earlier one,
@@ -236,5 +250,6 @@ export function configureLogging(options: LoggingOptions): void {
 
 /** Resolves once the lines logged so far are written; call it before the process ends. */
 export async function flushLogging(): Promise<void> {
+  tellRest();
   await stderrWriter?.flush();
 }

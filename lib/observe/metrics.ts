@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { CloseReason } from "./close_reason.ts";
 import { bucketOf, type DurationHistogram, makeBuckets } from "./duration.ts";
 import { GrpcMetrics } from "./grpc_metrics.ts";
 
@@ -110,6 +111,8 @@ export class ListenerMetrics {
   retryBudgetExhausted = 0;
   /** Requests and connections refused by the proxy itself, by error code. */
   readonly refusals: Map<string, number> = new Map();
+  /** Connections that lb ended on its own account, by what they ran into. */
+  readonly closes: Map<CloseReason, number> = new Map();
   /** gRPC calls by service and method. */
   readonly grpc: GrpcMetrics = new GrpcMetrics();
   readonly #requests = new Map<string, Map<string, RequestStats>>();
@@ -123,6 +126,12 @@ export class ListenerMetrics {
   /** Counts a refusal under its error code. */
   refused(code: string): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+  }
+
+  /** Counts connections that lb has ended; `undefined`, that one has ended by itself, counts for nothing. */
+  closed(reason: CloseReason | undefined, count = 1): void {
+    if (reason === undefined || count === 0) return;
+    this.closes.set(reason, (this.closes.get(reason) ?? 0) + count);
   }
 
   /**

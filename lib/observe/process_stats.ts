@@ -6,6 +6,7 @@
  */
 
 import process from "node:process";
+import { lacksDescriptors } from "../common/descriptors.ts";
 
 /** Numbers of the process; times in seconds, sizes in bytes. */
 export interface ProcessStats {
@@ -21,11 +22,22 @@ export interface ProcessStats {
   readonly maxFds: number | undefined;
 }
 
-/** The value, or `undefined` when the file is not there or may not be read. */
-async function readable<T>(read: () => Promise<T | undefined>): Promise<T | undefined> {
+/** The limit of descriptors as it was read last. Without a descriptor it cannot be read, and is wanted most. */
+let knownMaxFds: number | undefined;
+
+/**
+ * The value, or `undefined` when the file is not there or may not be read.
+ *
+ * @param full The value when there is no descriptor to read with.
+ */
+async function readable<T>(
+  read: () => Promise<T | undefined>,
+  full: () => T | undefined,
+): Promise<T | undefined> {
   try {
     return await read();
   } catch (error) {
+    if (lacksDescriptors(error)) return full();
     // No `/proc` on other systems; on Deno it wants all permissions. Anything else is a fault.
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) {
       return undefined;
@@ -46,7 +58,7 @@ async function countOpenFds(): Promise<number> {
 
 async function readMaxFds(): Promise<number | undefined> {
   const soft = /^Max open files +(\d+)/m.exec(await Deno.readTextFile("/proc/self/limits"))?.[1];
-  return soft === undefined ? undefined : Number(soft);
+  return knownMaxFds = soft === undefined ? undefined : Number(soft);
 }
 
 /** Reads the numbers. Never asks anybody for a permission. */
@@ -54,11 +66,12 @@ export async function readProcessStats(): Promise<ProcessStats> {
   const cpu = process.cpuUsage();
   const proc = Deno.permissions.querySync({ name: "read", path: "/proc/self" });
   const mayRead = Deno.build.os === "linux" && proc.state === "granted";
+  const maxFds = mayRead ? await readable(readMaxFds, () => knownMaxFds) : undefined;
   return {
     residentMemoryBytes: Deno.memoryUsage().rss,
     startTimeSeconds: performance.timeOrigin / 1000,
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
-    openFds: mayRead ? await readable(countOpenFds) : undefined,
-    maxFds: mayRead ? await readable(readMaxFds) : undefined,
+    openFds: mayRead ? await readable(countOpenFds, () => maxFds) : undefined,
+    maxFds,
   };
 }

@@ -174,6 +174,12 @@ export class PrometheusExporter {
         "Requests and connections refused by the proxy itself, by error code.",
         (listener) => byReason(listener.refusals),
       ),
+      this.#perListener(
+        "lb_connections_closed_total",
+        "counter",
+        "Connections of clients that lb ended for a time or a limit without refusing anything, by reason.",
+        (listener) => byReason(listener.closes),
+      ),
     ];
   }
 
