@@ -20,12 +20,14 @@ import {
   adminOptions,
   balanceOptions,
   callLimits,
+  callTimeouts,
   commonLimits,
   commonTimeouts,
   h2Timeouts,
   logOptions,
   managementOptions,
   poolTimeouts,
+  streamTimeouts,
 } from "./server_options.ts";
 
 /** Balances gRPC per call. */
@@ -63,8 +65,10 @@ export const command = makeCommand({
     ...retryOptions,
     ...failureCodes,
     ...commonTimeouts,
+    ...callTimeouts,
     ...poolTimeouts,
     ...h2Timeouts,
+    ...streamTimeouts,
     ...commonLimits,
     ...requestLimits,
     ...callLimits,

@@ -37,7 +37,9 @@ import {
   h2Timeouts,
   logOptions,
   managementOptions,
+  mixedTimeouts,
   requestTimeouts,
+  streamTimeouts,
 } from "./server_options.ts";
 import { parseBackend } from "./values.ts";
 
@@ -107,7 +109,9 @@ export const command = makeCommand({
     ...commonTimeouts,
     ...requestTimeouts,
     ...exchangeTimeouts,
+    ...mixedTimeouts,
     ...h2Timeouts,
+    ...streamTimeouts,
     ...commonLimits,
     ...requestLimits,
     ...bodyLimits,

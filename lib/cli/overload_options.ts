@@ -12,7 +12,14 @@ import {
 } from "../load_balancer/options.ts";
 import { parseRateLimit } from "../route/rate_limit.ts";
 import { flag, inSection, one, UsageError, type Values } from "./options.ts";
-import { formatDuration, parseCount, parseDuration, parseSize } from "./values.ts";
+import {
+  formatDuration,
+  MAX_COUNT,
+  parseCount,
+  parseDuration,
+  parseSize,
+  parseWhole,
+} from "./values.ts";
 
 const SECTION = "Overload";
 
@@ -35,8 +42,8 @@ export const connectionLimits = inSection(SECTION, {
   ),
   "max-waiting": one(
     "N",
-    `connections that may wait for a backend (default ${DEFAULT_POOL.maxWaiting})`,
-    parseCount,
+    `connections that may wait for a backend, 0 for none (default ${DEFAULT_POOL.maxWaiting})`,
+    (text) => parseWhole(text, 0, MAX_COUNT),
   ),
   "pool-wait-timeout": one(
     "TIME",

@@ -14,7 +14,7 @@ import type {
 import type { Route } from "../route/route.ts";
 import { parseRule } from "../route/rule_text.ts";
 import { type RetryValues, toAffinityOptions } from "./retry_options.ts";
-import { flag, inSection, many, one, oneOf } from "./options.ts";
+import { flag, inSection, many, one, oneOf, UsageError } from "./options.ts";
 import { type OverloadValues, toRateLimit } from "./overload_options.ts";
 import { checkNetwork, checkViaName, formatDuration, parseDuration } from "./values.ts";
 
@@ -89,11 +89,18 @@ interface RoutingValues extends Pick<OverloadValues, "rate-limit">, RetryValues 
   readonly forwarded: ForwardedMode | undefined;
 }
 
-/** The options of a balancer that they stand for. */
+/**
+ * The options of a balancer that they stand for.
+ *
+ * @throws {UsageError} When an option is given that another one makes meaningless.
+ */
 export function toRoutingOptions(
   common: LoadBalancerOptions,
   values: RoutingValues,
 ): HttpL7Options {
+  if (values["hash-by"] !== undefined && common.strategy !== "consistent-hash") {
+    throw new UsageError("--hash-by is given without --strategy consistent-hash");
+  }
   return {
     ...common,
     routes: values.route,

@@ -5,6 +5,7 @@
  */
 
 import { DEFAULT_HEAD_LIMITS } from "../http/h1/limits.ts";
+import { DEFAULT_H2_OPTIONS } from "../http/h2/options.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "../http/l7/context.ts";
 import { MIN_UPSTREAM_KEEPALIVE } from "../load_balancer/h2_options.ts";
 import {
@@ -23,11 +24,13 @@ import {
   checkListen,
   checkNetwork,
   formatDuration,
+  MAX_COUNT,
   parseBackend,
   parseCount,
   parseDuration,
   parsePort,
   parseSize,
+  parseWhole,
 } from "./values.ts";
 
 /** Where balancers listen unless told otherwise. */
@@ -160,7 +163,11 @@ export const commonTimeouts = inSection(TIMEOUTS, {
     DEFAULT_DRAIN_IDLE,
     0,
   ),
-  "drain-timeout": duration("then, finishing what is under way", DEFAULT_SHUTDOWN, 0),
+  "drain-timeout": duration(
+    "then, finishing what is under way; what is left, such as connections at layer 4, is cut",
+    DEFAULT_SHUTDOWN,
+    0,
+  ),
 });
 
 /** Times of connections whose requests are read. */
@@ -196,6 +203,22 @@ export const exchangeTimeouts = inSection(TIMEOUTS, {
   "pool-wait-timeout": duration(
     "a request waiting for a free connection to its backend",
     DEFAULT_POOL.waitTimeout,
+  ),
+});
+
+/** Times of client connections over HTTP/2. */
+export const callTimeouts = inSection(TIMEOUTS, {
+  "idle-timeout": duration("a client connection without a call", DEFAULT_H2_OPTIONS.idleTimeout),
+});
+
+/** Times of client connections over either version of HTTP. */
+export const mixedTimeouts = inSection(TIMEOUTS, {
+  "idle-timeout": one(
+    "TIME",
+    `a client connection without a request (default ${
+      formatDuration(DEFAULT_HTTP_TIMEOUTS.idle)
+    }, or ${formatDuration(DEFAULT_H2_OPTIONS.idleTimeout)} over HTTP/2)`,
+    parseDuration,
   ),
 });
 
@@ -252,6 +275,15 @@ export const h2Timeouts = inSection(TIMEOUTS, {
   ),
 });
 
+/** Times of HTTP/2 streams that are joined here. */
+export const streamTimeouts = inSection(TIMEOUTS, {
+  "window-stall-timeout": durationOrOff(
+    "an HTTP/2 peer leaving a window shut that something waits for, beside what it needs to take " +
+      "what it has got at 1 KiB a second",
+    DEFAULT_H2_OPTIONS.windowTimeout,
+  ),
+});
+
 /** Limits that every balancer has. */
 export const commonLimits = inSection("Limits", {
   "max-connections": one(
@@ -276,8 +308,9 @@ export const exchangeLimits = inSection("Limits", {
   ),
   "max-waiting": one(
     "N",
-    `requests that may wait for a connection to one backend (default ${DEFAULT_POOL.maxWaiting})`,
-    parseCount,
+    "requests that may wait for a connection to one backend, 0 for none " +
+      `(default ${DEFAULT_POOL.maxWaiting})`,
+    (text) => parseWhole(text, 0, MAX_COUNT),
   ),
   "max-request-line-size": one(
     "SIZE",
@@ -319,6 +352,7 @@ const everyOption = {
   ...requestTimeouts,
   ...exchangeTimeouts,
   ...h2Timeouts,
+  ...streamTimeouts,
   ...commonLimits,
   ...exchangeLimits,
 };

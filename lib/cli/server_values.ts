@@ -65,6 +65,7 @@ function toTimeouts(values: ServerValues): Timeouts {
     requestHead: values["request-head-timeout"],
     idle: values["idle-timeout"],
     bodyStall: values["body-stall-timeout"],
+    windowStall: values["window-stall-timeout"],
     response: values["response-timeout"],
     expectContinue: values["expect-continue-timeout"],
     tunnelIdle: values["tunnel-idle-timeout"],

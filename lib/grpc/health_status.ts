@@ -4,6 +4,7 @@
  * @module
  */
 import type { LiveBackend } from "../backend/backend.ts";
+import { canServe } from "../backend/readiness.ts";
 import type { Registry } from "../backend/registry.ts";
 
 /** Whether a service can be served now. */
@@ -41,7 +42,7 @@ export class HealthStatus {
       if (statuses.get(service) === "SERVING") return;
       statuses.set(service, isServing(backends) ? "SERVING" : "NOT_SERVING");
     };
-    for (const { backends } of registries) add("", backends);
+    statuses.set("", registries.some(canServe) ? "SERVING" : "NOT_SERVING");
     for (const service of own) statuses.set(service, "SERVING");
     for (const { route, pool } of registry.routes) {
       const { services = [], fullMethods = [] } = route.match;

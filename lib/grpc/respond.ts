@@ -22,6 +22,7 @@ const PUSHBACK: EncodedName = encodeName("grpc-retry-pushback-ms");
  * back by their own backoff would bring as much again.
  */
 const PUSHED_BACK: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "local_exhausted",
   "overloaded",
   "pool_exhausted",
   "rate_limited",

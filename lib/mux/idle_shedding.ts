@@ -6,7 +6,7 @@
 
 /** That a connection carries nothing. */
 export interface Idleness {
-  /** For how long, in milliseconds. */
+  /** For how long, in milliseconds, at the last tick of the clock: all that are compared are seen at the same moment. */
   readonly time: number;
   /** Whether it has carried anything before. */
   readonly used: boolean;

@@ -7,6 +7,7 @@ import { formatHostPort, type ListenAddress } from "../common/address.ts";
 import { ConnDuplex, type Duplex } from "../common/duplex.ts";
 import { lacksDescriptors } from "../common/descriptors.ts";
 import { describeError, type ErrorCode } from "../common/errors.ts";
+import { Members } from "../common/members.ts";
 import { getLogger } from "../observe/logger.ts";
 import type { ListenerMetrics } from "../observe/metrics.ts";
 import type { ClientLimits } from "./client_limits.ts";
@@ -50,7 +51,7 @@ export interface ListenerOptions {
 
 /** How a listener ends. */
 export interface ListenerEnd {
-  /** How long connections may go on, in milliseconds; then they are cut. */
+  /** How long connections may go on, in milliseconds; then they are cut. From 24.8 days on they never are. */
   readonly grace: number;
   /** How long a connection that carries nothing may still begin a request, in milliseconds. Default 0. */
   readonly idle?: number;
@@ -64,6 +65,8 @@ const BINDER: Binder<Deno.Listener> = {
   close: (listener) => listener.close(),
 };
 
+/** Timers of the runtime take 31 bits of milliseconds, a bit more than 24 days. */
+const MAX_TIMER = 2 ** 31 - 1;
 /** How long `accept` is left alone after it failed, in milliseconds. */
 const PAUSE_MS = 50;
 /** Connections above the limit that are told so at a time; more are closed without a word. */
@@ -77,7 +80,7 @@ const log = getLogger("listener");
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #socket: ListeningSocket<Deno.Listener>;
-  readonly #connections = new Set<Served>();
+  readonly #connections = new Members<Served>();
   readonly #loop: Promise<void>;
   readonly #refusing = new Set<Duplex>();
   #closed = false;
@@ -176,11 +179,11 @@ export class Listener {
   #serve(duplex: Duplex, client: string | undefined): void {
     const { metrics, accept, clients } = this.#options;
     const served = accept(duplex);
-    this.#connections.add(served);
+    const place = this.#connections.add(served);
     metrics.connectionsActive++;
     void served.serve().then(() => {
       metrics.connectionsActive--;
-      this.#connections.delete(served);
+      this.#connections.delete(place);
       if (client !== undefined) clients!.leave(client);
       if (this.#connections.size === 0) this.#idle?.();
     });
@@ -188,7 +191,8 @@ export class Listener {
 
   /** There are too few descriptors: whoever waits for nothing gives way to others. */
   makeRoom(): void {
-    const count = shedIdle(this.#connections);
+    const count = shedIdle(this.#connections.list());
+    this.#options.metrics.closed("descriptors", count);
     if (count > 0) log.debug("idle connections were asked to go", { count });
   }
 
@@ -237,12 +241,15 @@ export class Listener {
     await this.#loop;
     if (this.#connections.size === 0) return;
     const ended = new Promise<void>((resolve) => this.#idle = resolve);
-    for (const connection of this.#connections) connection.drain(idle);
-    const timer = setTimeout(() => {
+    for (const connection of this.#connections.list()) connection.drain(idle);
+    const timer = grace > MAX_TIMER ? undefined : setTimeout(() => {
       log.warning("the grace period is over; connections are cut", {
+        addr: this.name,
         connections: this.#connections.size,
+        seconds: grace / 1000,
       });
-      for (const connection of this.#connections) connection.abort();
+      this.#options.metrics.closed("drain_timeout", this.#connections.size);
+      for (const connection of this.#connections.list()) connection.abort();
     }, grace);
     await ended;
     clearTimeout(timer);

@@ -8,6 +8,7 @@ import type { Duplex } from "../common/duplex.ts";
 import { describeError } from "../common/errors.ts";
 import { CLIENT_PREFACE, matchPreface } from "../http/h2/preface.ts";
 import { getLogger } from "../observe/logger.ts";
+import type { ListenerMetrics } from "../observe/metrics.ts";
 import type { Idleness } from "./idle_shedding.ts";
 import type { Served } from "./listener.ts";
 import { ReplayDuplex } from "./replay.ts";
@@ -21,6 +22,8 @@ export interface SniffOptions {
   readonly clock: Clock;
   /** Until the protocol must be clear, in milliseconds; then the connection is closed. */
   readonly timeout: number;
+  /** Counters of the listener. */
+  readonly metrics: ListenerMetrics;
   /** Takes over a connection that begins with the HTTP/2 preface (RFC 9113, section 3.4). */
   readonly h2: (duplex: Duplex) => Served;
   /** Takes over one that begins with an HTTP/1 request; any other is closed. */
@@ -86,7 +89,7 @@ export class SniffedConnection implements Served, Timed {
     if (this.#served !== undefined) return this.#served.idleness?.();
     if (this.#lastWait !== undefined) return undefined;
     const { clock, timeout } = this.#options;
-    return { time: clock.now() - (this.deadline - timeout), used: false };
+    return { time: clock.time - (this.deadline - timeout), used: false };
   }
 
   abort(): void {
@@ -95,6 +98,8 @@ export class SniffedConnection implements Served, Timed {
   }
 
   onDeadline(): void {
+    const draining = this.#lastWait !== undefined;
+    this.#options.metrics.closed(draining ? "drain_idle_timeout" : "first_byte_timeout");
     this.#duplex.close();
   }
 }

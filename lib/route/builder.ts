@@ -139,7 +139,7 @@ export class RouteBuilder {
     return this;
   }
 
-  /** A backend to which matching requests go. */
+  /** A backend to which matching requests go, or the name of some: `dns+https://api.internal`. */
   target(addr: string, options: TargetOptions = {}): this {
     this.#targets.push({ addr, weight: options.weight ?? 1 });
     return this;
@@ -212,9 +212,10 @@ export class RouteBuilder {
   }
 
   /**
-   * Sends a gRPC call to a second backend too when the first has not begun to answer after `delay` milliseconds: the
-   * answer that begins first counts, the other try is cancelled. Only for calls that may run twice; those that have
-   * not sent their whole request by then, or more than 16 KiB, have one try. The last word counts.
+   * Sends a request to a second backend too when the first has not begun to answer after `delay` milliseconds: the
+   * answer that begins first counts, the other try is cancelled. Over HTTP for idempotent methods only; gRPC calls of
+   * the route must be such that may run twice. Those that have not sent their whole request by then, or more than
+   * 16 KiB, have one try, as have those whose client stays at the backend (sticky). The last word counts.
    */
   hedge(hedge: HedgeRule): this {
     this.#hedge = hedge;

@@ -58,9 +58,9 @@ export interface RouteMatch {
 
 /** Where matching requests go. */
 export interface RouteTarget {
-  /** The address of a backend, normalised. */
+  /** The address of a backend, normalised, or a name such as `dns:app.internal:8080`, all whose addresses are meant. */
   readonly addr: string;
-  /** Its share among the targets of the route, an integer from 0 to 65535; 0 takes it out. */
+  /** Its share, or that of each address of a name, among the targets of the route, an integer from 0 to 65535; 0 takes it out. */
   readonly weight: number;
 }
 
@@ -109,7 +109,7 @@ export interface Route {
   readonly redirect?: Redirect;
   /** How requests are sent again, where it differs from what the balancer does. */
   readonly retry?: RetryRule;
-  /** Calls get a second try on another backend when the first one takes long; gRPC only. */
+  /** Requests get a second try on another backend when the first one takes long. */
   readonly hedge?: HedgeRule;
   /** How many requests may come, where it differs from what the balancer takes. */
   readonly rateLimit?: RateLimitRule;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatAddress, parseAddress } from "../common/address.ts";
+import { normalizeTarget } from "../common/dns_name.ts";
 import { compilePaths, countPaths } from "./compile.ts";
 import {
   compileRegex,
@@ -248,7 +248,7 @@ function validateTarget(target: RouteTarget): RouteTarget {
     );
   }
   // -0 is an integer too, and JSON would turn it into 0.
-  return { addr: formatAddress(parseAddress(target.addr)), weight: weight + 0 };
+  return { addr: normalizeTarget(target.addr), weight: weight + 0 };
 }
 
 function validateRewrite(rewrite: PathRewrite): PathRewrite {

@@ -190,6 +190,21 @@ for (const kind of ["grpc-l7", "grpc-l4"] as const) {
 
   testWithTools(
     TOOLS,
+    `a backend that measures the bandwidth with PINGs is not taken for a flood by ${kind}`,
+    async ({ grpc_backend, grpc_client }) => {
+      await using one = await startBackend(grpc_backend, { name: "one" });
+      await using balancer = await Balancer.start(kind, [one]);
+      // grpc-go asks for one PING for each DATA frame, the empty one at the end of a stream included.
+      const { calls, streams } = await callDuring(grpc_client, balancer.addr, async () => {
+        await untilAtLeast(2000, () => balancer.served(one));
+      });
+      assertEquals([calls.failed, streams.failed], [{}, {}]);
+      await balancer.stop();
+    },
+  );
+
+  testWithTools(
+    TOOLS,
     `connections that backends end with GOAWAY all the time cost no call of ${kind}`,
     async ({ grpc_backend, grpc_client }) => {
       const backend = (name: string) => startBackend(grpc_backend, { name, maxConnectionAge: 50 });

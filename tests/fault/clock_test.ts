@@ -9,12 +9,12 @@ import { delay, Peer, serveScript } from "../support/net.ts";
 /** How long an answer takes, in milliseconds: several jumps. */
 const SLOW_MS = 300;
 const HALF_AN_HOUR_MS = 1_800_000;
-/** Short enough to pass within the test, long enough that no answer of it takes as long. */
+/** Short enough to pass within the test, long enough that no answer of it takes as long on a busy machine. */
 const TIMEOUTS = [
-  ...["--response-timeout", "1500ms", "--idle-timeout", "1500ms", "--request-head-timeout", "1s"],
-  ...["--body-stall-timeout", "1s", "--connect-timeout", "1s", "--upstream-idle-timeout", "1s"],
+  ...["--response-timeout", "5s", "--idle-timeout", "5s", "--request-head-timeout", "5s"],
+  ...["--body-stall-timeout", "5s", "--connect-timeout", "5s", "--upstream-idle-timeout", "5s"],
   ...["--ejection-time", "30s", "--slow-start", "1s", "--health-check", "tcp"],
-  ...["--health-interval", "200ms", "--health-timeout", "150ms"],
+  ...["--health-interval", "200ms", "--health-timeout", "5s"],
 ];
 
 /** A balancer whose time of day jumps. */
@@ -83,7 +83,7 @@ Deno.test("a clock that jumps by hours times nothing out, and timeouts last as l
   const grpc = async () => {
     await using client = await H2Client.connect(addr);
     for (let i = 0; i < 4; i++) {
-      const call = await client.call("/s.S/M", { content: "a", fields: [["grpc-timeout", "2S"]] })
+      const call = await client.call("/s.S/M", { content: "a", fields: [["grpc-timeout", "5S"]] })
         .done;
       assertEquals([call.value("grpc-status"), call.text], ["0", "hello"]);
     }
@@ -93,7 +93,7 @@ Deno.test("a clock that jumps by hours times nothing out, and timeouts last as l
     const started = performance.now();
     assertEquals((await client.get("/never")).status, 504);
     const took = performance.now() - started;
-    assert(took >= 1450 && took < 4000, `it took ${took} ms`);
+    assert(took >= 4950 && took < 20_000, `it took ${took} ms`);
   };
   await Promise.all([http(), http(), upload(), grpc(), grpc(), never()]);
   assert(far > 0, "the clock of the balancer has not jumped");

@@ -1,8 +1,11 @@
 /** gRPC balancers that run out of descriptors. */
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { ConnDuplex } from "../../lib/common/duplex.ts";
+import { CLIENT_PREFACE } from "../../lib/http/h2/preface.ts";
 import { BalancerProcess } from "../support/balancer_process.ts";
+import { exhaust } from "../support/exhaustion.ts";
 import { H2Backend, H2Client } from "../support/h2_peer.ts";
-import { COUNTS_DESCRIPTORS, delay, Peer, until, within } from "../support/net.ts";
+import { COUNTS_DESCRIPTORS, within } from "../support/net.ts";
 
 const LIMIT = 64;
 /** More than the limit, so that it is the system that refuses and not the balancer. */
@@ -10,20 +13,28 @@ const limits = { maxConnections: 1000 };
 /** Idle clients must stay as long as the test needs them. */
 const timeouts = { requestHead: 60_000, idle: 60_000, upstreamIdle: 60_000, shutdown: 1000 };
 
-/** Opens connections until the process has no descriptor left, and some more, which wait in the system's queue. */
-async function exhaust(balancers: BalancerProcess, addr: Deno.Addr): Promise<Peer[]> {
-  const idle: Peer[] = [];
-  while (balancers.descriptors < LIMIT) {
-    assertLess(idle.length, 2 * LIMIT);
-    idle.push(await Peer.connect(addr));
-    await delay(5);
+/** What takes the descriptors: connections that have begun, since unused ones would give way after a second. */
+const TAKEN = { limit: LIMIT, says: new TextDecoder().decode(CLIENT_PREFACE) };
+
+/** A connection that has begun by saying the preface, which whoever uses it says no more. */
+class BegunDuplex extends ConnDuplex {
+  #said = CLIENT_PREFACE.length;
+
+  static async connect({ hostname, port }: Deno.NetAddr): Promise<BegunDuplex> {
+    const conn = await Deno.connect({ hostname, port });
+    assertEquals(await conn.write(CLIENT_PREFACE), CLIENT_PREFACE.length);
+    return new BegunDuplex(conn);
   }
-  for (let i = 0; i < 10; i++) idle.push(await Peer.connect(addr));
-  return idle;
+
+  override async write(bytes: Uint8Array): Promise<number> {
+    const said = Math.min(this.#said, bytes.length);
+    this.#said -= said;
+    return said + (said < bytes.length ? await super.write(bytes.subarray(said)) : 0);
+  }
 }
 
 async function statusOf(client: H2Client): Promise<string | undefined> {
-  const call = await within(5_000, "a call", client.call("/s.S/M", { content: "ask" }).done);
+  const call = await within(30_000, "a call", client.call("/s.S/M", { content: "ask" }).done);
   return call.value("grpc-status");
 }
 
@@ -40,11 +51,17 @@ for (const name of ["grpcL7", "grpcL4"] as const) {
       const addr = balancers.addresses[name];
       await using before = await H2Client.connect(addr);
       assertEquals(await statusOf(before), "0");
-      const idle = await exhaust(balancers, addr);
+      // As an idle one it would give way after a second.
+      const long = before.call("/s.S/Long", { open: true });
+      const taken = await exhaust(balancers, addr, TAKEN);
       for (let i = 0; i < 3; i++) assertEquals(await statusOf(before), "0");
+      assertEquals(backend.accepted, 1, "its connection to the backend was not given away");
       const waiting = H2Client.connect(addr);
-      await Promise.all(idle.map((peer) => peer.close()));
-      await using late = await within(5_000, "who waited", waiting);
+      before.send(long, "end", true);
+      await within(30_000, "the long call", long.done);
+      assertEquals(long.value("grpc-status"), "0");
+      await taken.free(1);
+      await using late = await within(30_000, "who waited", waiting);
       assertEquals(await statusOf(late), "0");
       const { output } = await balancers.end();
       assert(/cannot accept/.test(output), output);
@@ -61,11 +78,12 @@ for (const name of ["grpcL7", "grpcL4"] as const) {
         LIMIT,
       );
       const addr = balancers.addresses[name];
-      await using early = await H2Client.connect(addr);
-      const idle = await exhaust(balancers, addr);
+      const begun = await BegunDuplex.connect(addr as Deno.NetAddr);
+      const taken = await exhaust(balancers, addr, TAKEN);
+      // Only now it goes on: an idle one would have given way.
+      await using early = new H2Client(begun);
       assertEquals(await statusOf(early), "14");
-      await Promise.all(idle.map((peer) => peer.close()));
-      await until(() => balancers.descriptors < LIMIT - 10, "descriptors are kept");
+      await taken.free();
       assertEquals(await statusOf(early), "0");
     },
   });

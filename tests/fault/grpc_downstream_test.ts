@@ -213,7 +213,7 @@ h2Fault("a client that never greets is let go after the time for a head", {}, as
     const started = performance.now();
     await client.write(begun);
     await client.rest();
-    assert(since(started) >= 380 && since(started) < 3_000, `it took ${since(started)} ms`);
+    assert(since(started) >= 2_480 && since(started) < 20_000, `it took ${since(started)} ms`);
   }
 });
 

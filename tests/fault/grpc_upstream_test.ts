@@ -26,6 +26,8 @@ const CANCEL = H2Code.Cancel;
 const UNAVAILABLE = "14";
 /** How often a backend is lost and comes back. */
 const TIMES = 1_000;
+/** Losses of it from one to the next that is met by calls before it is back; to be found again then takes its time. */
+const MISSED = 50;
 
 /** Milliseconds that have passed since a moment of `performance.now()`. */
 const since = (moment: number) => performance.now() - moment;
@@ -68,7 +70,7 @@ for (
       const { status, reset } = await call();
       assertEquals([status, reset], [UNAVAILABLE, undefined]);
     }
-    assert(since(started) < 2_000, `it took ${since(started)} ms`);
+    assert(since(started) < 20_000, `it took ${since(started)} ms`);
   });
 }
 
@@ -90,7 +92,7 @@ for (
     const started = performance.now();
     const { status, reset } = await call();
     assertEquals([status, reset], [UNAVAILABLE, undefined]);
-    assert(since(started) >= 380 && since(started) < 3_000, `it took ${since(started)} ms`);
+    assert(since(started) >= 2_480 && since(started) < 20_000, `it took ${since(started)} ms`);
     for (const peer of faulty.peers) await peer.close();
   });
 }
@@ -429,7 +431,7 @@ h2Fault(
     const started = performance.now();
     const { status } = await call({ fields: [["grpc-timeout", "300m"]] });
     assertEquals(status, "4");
-    assert(since(started) >= 290 && since(started) < 2_500, `it took ${since(started)} ms`);
+    assert(since(started) >= 290 && since(started) < 20_000, `it took ${since(started)} ms`);
     const [{ stream, wire }] = faulty.requests as [WireRequest];
     await wire.until(() => stream.reset !== undefined, "the reset");
     assertEquals(stream.reset, CANCEL);
@@ -496,7 +498,7 @@ h2Fault(
   async ({ call }) => {
     const started = performance.now();
     assertEquals((await call()).status, UNAVAILABLE);
-    assert(since(started) >= 380 && since(started) < 3_000, `it took ${since(started)} ms`);
+    assert(since(started) >= 2_480 && since(started) < 20_000, `it took ${since(started)} ms`);
   },
   { wire: { settings: [[Setting.MaxConcurrentStreams, 0]] } },
 );
@@ -556,11 +558,8 @@ Deno.test({
       await using alive = WireBackend.listen({ onEnd: (request) => void answer(request) });
       const counts = { underway: 0, lost: 0, served: 0 };
       await besideCleanCalls([`127.0.0.1:${port}`, alive.addr], async ({ begin, lb }) => {
-        const connections = () => {
-          const { idle, active } = lb.backends().find(({ addr }) => addr.endsWith(`:${port}`))!
-            .connections;
-          return idle + active;
-        };
+        const live = () => lb.backends().find(({ addr }) => addr.endsWith(`:${port}`))!;
+        const connections = () => live().connections.idle + live().connections.active;
         for (let round = 0; round < TIMES; round++) {
           const open = [begin(), begin(), begin()];
           await open[round % 3]!.done;
@@ -574,13 +573,16 @@ Deno.test({
             assertEquals(status, UNAVAILABLE);
           }
           await until(() => connections() === 0, "the loss is noticed");
+          const missed = round % MISSED === 0;
           // Nothing can be lost of what begins now: it is refused, and goes to the other one.
-          for (const call of [begin(), begin()]) {
+          for (const call of missed ? [begin(), begin()] : []) {
             assertEquals((await call.done).value("grpc-status"), "0");
           }
+          assertEquals(live().health.state, missed ? "unreachable" : "healthy");
           faulty = listen();
+          if (missed) await until(() => live().health.state === "healthy", "it is found again");
         }
-      }, { options: { outlierDetection: false, retries: { budget: { share: 1 } } } });
+      }, { options: { outlierDetection: false } });
       await faulty[Symbol.asyncDispose]();
       assert(counts.served > TIMES / 2, JSON.stringify(counts));
       assert(counts.lost < counts.underway / 2, JSON.stringify(counts));

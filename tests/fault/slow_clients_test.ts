@@ -1,11 +1,13 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { GrpcL7, type LoadBalancer } from "../../mod.ts";
+import { GrpcL4, GrpcL7, type LoadBalancer } from "../../mod.ts";
 import { CLIENT_PREFACE } from "../../lib/http/h2/preface.ts";
+import { H2Code } from "../../lib/http/h2/errors.ts";
+import { Setting } from "../../lib/http/h2/settings.ts";
+import { besideCleanTraffic } from "../support/clean_traffic.ts";
 import { H2Backend } from "../support/h2_peer.ts";
 import { headers, windowUpdate } from "../support/h2_raw.ts";
 import { callFields, Wire } from "../support/h2_wire.ts";
 import {
-  besideCleanTraffic,
   delay,
   Peer,
   run,
@@ -20,26 +22,30 @@ import {
   within,
 } from "../support/net.ts";
 
-/** Times that tests can wait for; all others are so long that they play no part. */
-const HEAD_MS = 600;
+/**
+ * Times that tests can wait for; all others are so long that they play no part. Who is served beside has the same time for
+ * a head, and the machine may stop everybody for a while.
+ */
+const HEAD_MS = 3000;
 const STALL_MS = 600;
 const LONG_MS = 60_000;
 const timeouts = { requestHead: HEAD_MS, idle: LONG_MS, bodyStall: LONG_MS, response: LONG_MS };
-/** The clock may be late by this, and the machine by more. */
-const LATE_MS = 2_000;
+/** The clock may be late by a tick, and the machine by far more. */
+const LATE_MS = 20_000;
 
-/** Sends a byte at a time until `done` resolves; how long that took, in milliseconds. */
+/** Sends a byte at a time, `pause` milliseconds apart, until `done` resolves; how long that took, in milliseconds. */
 async function drip(
   send: (byte: Uint8Array) => Promise<unknown>,
   bytes: Uint8Array,
   done: Promise<unknown>,
+  pause = 40,
 ): Promise<number> {
   const begun = performance.now();
   let over = false;
   void done.then(() => over = true);
   for (let i = 0; i < bytes.length && !over; i++) {
     await send(bytes.subarray(i, i + 1));
-    await delay(40);
+    await delay(pause);
   }
   await within(LATE_MS, "the end", done);
   return performance.now() - begun;
@@ -150,16 +156,18 @@ Deno.test("an answer that is not read ends at the limit for that, and its backen
       "the backend is free",
       STALL_MS + 10_000,
     );
-    await until(() => refused(lb, "client_closed") === 1, "it is counted", STALL_MS + 10_000);
+    await until(() => refused(lb, "client_stalled") === 1, "it is counted", STALL_MS + 10_000);
   });
   await settled(lb.lb);
 });
 
-for (const name of ["grpc-l7", "mux"] as const) {
+for (const name of ["grpc-l7", "grpc-l4", "mux"] as const) {
   Deno.test(`${name}: a preface, and a frame, that are drawn out end their connection at the limit`, async () => {
     await using backend = H2Backend.listen({ onCall: (call) => call.answer() });
     const options = { backends: [`grpc://${backend.addr}`], timeouts };
-    await using lb = name === "mux" ? await runMux(options) : await run(new GrpcL7(options));
+    await using lb = name === "mux"
+      ? await runMux(options)
+      : await run(name === "grpc-l4" ? new GrpcL4(options) : new GrpcL7(options));
     await using clean = await Wire.open(lb.addr);
     let calls = 0;
     const ask = async () => {
@@ -170,7 +178,9 @@ for (const name of ["grpc-l7", "mux"] as const) {
 
     const opening = await Wire.connect(lb.addr);
     const opened = opening.until(() => opening.ended, "the end");
-    assertTook(await drip((byte) => opening.send(byte), CLIENT_PREFACE, opened), HEAD_MS);
+    // Not all of it is sent when its time is over.
+    const pause = 2 * HEAD_MS / CLIENT_PREFACE.length;
+    assertTook(await drip((byte) => opening.send(byte), CLIENT_PREFACE, opened, pause), HEAD_MS);
     await opening[Symbol.asyncDispose]();
     await ask();
 
@@ -192,7 +202,9 @@ Deno.test("an HTTP answer whose window is never opened ends at the limit, and it
     http: { backends: [backend.addr] },
     timeouts: { ...timeouts, bodyStall: STALL_MS },
   });
-  await using wire = await Wire.open(lb.addr, { grants: false });
+  // It has got nothing that it could be reading.
+  const settings = [[Setting.InitialWindowSize, 0]] as const;
+  await using wire = await Wire.open(lb.addr, { grants: false, settings });
   const get = [
     [":method", "GET"],
     [":scheme", "http"],
@@ -203,6 +215,8 @@ Deno.test("an HTTP answer whose window is never opened ends at the limit, and it
   await wire.send(headers(1, 0x5, get));
   await wire.until(() => wire.stream(1).reset !== undefined, "the reset");
   assertTook(performance.now() - begun, STALL_MS);
+  assertEquals(wire.stream(1).reset, H2Code.EnhanceYourCalm);
+  assertEquals(refused(lb as Running<LoadBalancer>, "client_stalled"), 1);
   await settled(lb.lb);
   // The connection is as good as before for answers that are read.
   await wire.send(windowUpdate(0, 5 * 1024 * 1024));

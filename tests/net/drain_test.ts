@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { HEALTH_PROTO, LB_PROTO } from "../../lib/grpc/protos.ts";
 import { loadProto } from "../../lib/grpc/services/definitions.ts";
 import { GrpcStatus } from "../../lib/grpc/status.ts";
@@ -40,8 +40,8 @@ Deno.test("first everything is served on while health says that it is not, then 
   );
   await using late = await EngineClient.connect(addressOf(server.addr), LB);
   assertEquals((await late.call("List", {})).backends.length, 1, "whoever comes is still served");
-  await within(2_000, "the end of a watch", unavailable(() => watch.next()));
-  await within(2_000, "the shutdown", shutdown);
+  await within(10_000, "the end of a watch", unavailable(() => watch.next()));
+  await within(10_000, "the shutdown", shutdown);
 });
 
 Deno.test("streams of the own services do not hold a shutdown, and what they registered serves to the end", async () => {
@@ -66,18 +66,19 @@ Deno.test("streams of the own services do not hold a shutdown, and what they reg
   });
   await until(() => lb.backends()[0]?.state === "draining", "the backend does not drain");
   const shutdown = server.shutdown();
-  await within(2_000, "the end of a watch", ended);
-  await within(2_000, "the end of a registration", unavailable(() => registration.next()));
-  await within(3_000, "the end of a call that waits", waiting);
+  await within(10_000, "the end of a watch", ended);
+  await within(10_000, "the end of a registration", unavailable(() => registration.next()));
+  await within(10_000, "the end of a call that waits", waiting);
   assertEquals(lb.backends().map(({ in_flight }) => in_flight), [1], "it is needed to the end");
   slow.peers[0]!.reset();
   assertEquals((await peer.rest()).text.slice(0, 12), "HTTP/1.1 502");
-  await within(2_000, "the shutdown", shutdown);
+  await within(10_000, "the shutdown", shutdown);
   await until(() => lb.backends().length === 0, "whoever registered it is gone, and it is not");
 });
 
 Deno.test("while another listener stays, health and watches do", async () => {
-  const lb = new GrpcL7({ ...GRACE, backends: ["127.0.0.1:1"] });
+  await using backend = serveGrpc();
+  const lb = new GrpcL7({ ...GRACE, backends: [backend.addr] });
   await using one = await run(lb);
   const other = await lb.start("127.0.0.1:0");
   await using health = await EngineClient.connect(addressOf(one.addr), HEALTH);
@@ -92,7 +93,8 @@ Deno.test("while another listener stays, health and watches do", async () => {
 });
 
 Deno.test("a balancer that is started again is healthy again", async () => {
-  const lb = new GrpcL7({ ...GRACE, backends: ["127.0.0.1:1"] });
+  await using backend = serveGrpc();
+  const lb = new GrpcL7({ ...GRACE, backends: [backend.addr] });
   for (let round = 0; round < 2; round++) {
     await using balancer = await run(lb);
     await using health = await EngineClient.connect(addressOf(balancer.addr), HEALTH);
@@ -113,15 +115,13 @@ Deno.test("clients that have connected but not asked yet are served when they ar
     await using silent = await Peer.connect(balancer.addr);
     await using late = await Peer.connect(balancer.addr);
     await until(() => metrics.connectionsActive === 2, "the connections are not accepted");
-    const shutdown = balancer.server.shutdown({ idle: 500 });
+    const shutdown = balancer.server.shutdown({ idle: 2_000 });
     await assertRejects(() => Peer.connect(balancer.addr));
     const answer = await late.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assertEquals([answer.status, answer.text], [200, "served"], balancer.lb.name);
     assertEquals((await late.rest()).end, "eof");
     await late.close();
-    const started = performance.now();
-    assertEquals((await silent.rest()).bytes.length, 0);
-    assert(performance.now() - started < 2_000);
-    await within(2_000, "the shutdown", shutdown);
+    assertEquals((await within(10_000, "the end of who is silent", silent.rest())).bytes.length, 0);
+    await within(10_000, "the shutdown", shutdown);
   }
 });

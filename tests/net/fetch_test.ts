@@ -72,6 +72,18 @@ Deno.test("lb.fetch works without a server and answers what it cannot pass on", 
   await lb.close();
 });
 
+Deno.test("lb.fetch is in the metrics from its first request on", async () => {
+  await using backend = serveName("served");
+  const lb = new HttpL7({ backends: [backend.addr] });
+  const names = () => Array.from(lb.metrics.listeners(), ({ name }) => name);
+  assertEquals(names(), []);
+  for (let i = 0; i < 2; i++) {
+    assertEquals(await (await lb.fetch(new Request("http://lb.test/"))).text(), "served");
+  }
+  assertEquals(names(), ["http-l7-fetch"]);
+  await lb.close();
+});
+
 Deno.test("lb.fetch answers HEAD, 204 and 304 without a body", async () => {
   await using backend = await serveScript(async (peer) => {
     for (;;) {

@@ -18,7 +18,7 @@ const PING = frame(6, 0, 0, new Uint8Array(8));
 
 Deno.test("a client that answers no PING is gone, and its calls are cancelled; one that does stays", async () => {
   await using backend = H2Backend.listen({ onCall: (call) => call.head() });
-  const lb = new GrpcL7({ backends: [backend.addr], keepalive: { time: 100, timeout: 300 } });
+  const lb = new GrpcL7({ backends: [backend.addr], keepalive: { time: 100, timeout: 3000 } });
   const { addr } = await lb.start("127.0.0.1:0");
   try {
     await using live = await H2Client.connect(addr);
@@ -60,7 +60,7 @@ Deno.test("an old connection of a client is drained, and cut when its grace is o
   await using backend = H2Backend.listen({ onCall: (call) => call.head() });
   const lb = new GrpcL7({
     backends: [backend.addr],
-    timeouts: { maxConnectionAge: 300, maxConnectionAgeGrace: 300 },
+    timeouts: { maxConnectionAge: 3000, maxConnectionAgeGrace: 3000 },
   });
   const { addr } = await lb.start("127.0.0.1:0");
   try {

@@ -134,12 +134,12 @@ Deno.test("HttpL4 closes a connection on which nothing comes", async () => {
 
 Deno.test("HttpL4 closes a connection that is silent for too long", async () => {
   await using backend = await serveScript(echo);
-  await using balancer = await runL4({ backends: [backend.addr], timeouts: { tunnelIdle: 300 } });
+  await using balancer = await runL4({ backends: [backend.addr], timeouts: { tunnelIdle: 3000 } });
   await using client = await Peer.connect(balancer.addr);
   for (let i = 0; i < 6; i++) {
     await client.write("x");
     await client.read(1);
-    await delay(100);
+    await delay(600);
   }
   assertEquals((await client.rest()).end, "eof");
   await backend.peers[0]!.closed;

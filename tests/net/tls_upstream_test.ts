@@ -1,5 +1,7 @@
 import { connect as connectTls } from "node:tls";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect } from "../../lib/backend/connector.ts";
+import { parseAddress } from "../../lib/common/address.ts";
 import { type Certified, makeAuthority } from "../support/certificate.ts";
 import {
   descriptorCount,
@@ -165,4 +167,21 @@ Deno.test("HttpL4 passes TLS of the client through to a backend without a scheme
   socket.write(utf8("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
   await new Promise((resolve) => socket.once("close", resolve));
   assert(text.endsWith("passed through"), text);
+});
+
+Deno.test("an attempt to connect ends with its signal, before it begins and in the middle of the handshake", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const address = parseAddress(`https://127.0.0.1:${listener.addr.port}`);
+  for (const begun of [false, true]) {
+    const abort = new AbortController();
+    const why = new Error("nobody waits any more");
+    if (!begun) abort.abort(why);
+    const attempt = connect(address, { timeout: 60_000, signal: abort.signal });
+    const rejected = assertRejects(() => attempt, Error, why.message);
+    if (begun) {
+      using _silent = await listener.accept();
+      abort.abort(why);
+      await rejected;
+    } else await rejected;
+  }
 });

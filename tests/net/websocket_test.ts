@@ -191,7 +191,7 @@ Deno.test("a WebSocket that either side cuts ends on the other side too", async 
 
 Deno.test("a silent WebSocket is closed after the tunnel's idle time, one that talks is not", async () => {
   await using backend = serveEcho();
-  await using balancer = await runL7({ backends: [backend.addr], timeouts: { tunnelIdle: 300 } });
+  await using balancer = await runL7({ backends: [backend.addr], timeouts: { tunnelIdle: 3000 } });
   const socket = await open(balancer);
   const closed = new Promise((resolve) => socket.onclose = resolve);
   socket.onerror = () => {}; // the cut is what is waited for
@@ -200,7 +200,7 @@ Deno.test("a silent WebSocket is closed after the tunnel's idle time, one that t
     socket.onerror = () => {};
     socket.send(`${i}`);
     assertEquals(await answer, `${i}`);
-    await delay(100);
+    await delay(600);
   }
   await closed;
   await settled(balancer.lb);
@@ -210,7 +210,7 @@ Deno.test("shutdown waits for an open WebSocket, then cuts it", async () => {
   await using backend = serveEcho();
   const balancer: Running<HttpL7> = await runL7({
     backends: [backend.addr],
-    timeouts: { shutdown: 300 },
+    timeouts: { shutdown: 3000 },
   });
   const socket = await open(balancer);
   const started = performance.now();
@@ -223,7 +223,7 @@ Deno.test("shutdown waits for an open WebSocket, then cuts it", async () => {
   await closed;
   await shutdown;
   const took = performance.now() - started;
-  assert(took >= 290 && took < 3000, `it took ${took} ms`);
+  assert(took >= 2990 && took < 20_000, `it took ${took} ms`);
 });
 
 Deno.test("a WebSocket goes through HttpL4", async () => {

@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { LiveBackend } from "../../lib/backend/backend.ts";
-import type { Outcome } from "../../lib/backend/outcome.ts";
 import { H2Code } from "../../lib/http/h2/errors.ts";
 import { makeKeyReader, parseHashBy } from "../../lib/http/l7/affinity.ts";
 import { RouteBuilder } from "../../lib/route/builder.ts";
@@ -9,6 +8,7 @@ import type { RetryCondition } from "../../lib/route/retry.ts";
 import { settle } from "../support/fake_clock.ts";
 import { GrpcL7Scene } from "../support/grpc_l7.ts";
 import { answerWhenEnded, type Call, type Exchange, type Fields, OK } from "../support/h2_peer.ts";
+import { watchOutcomes } from "../support/recovery.ts";
 
 const A = "a:80";
 const B = "b:80";
@@ -30,21 +30,6 @@ function live(scene: GrpcL7Scene, host = A): LiveBackend {
   const found = [...scene.registry.backends].find(({ addr }) => addr.endsWith(host));
   assert(found !== undefined);
   return found;
-}
-
-/** What is said of the backends from now on, as `host:reason`. */
-function watchOutcomes(scene: GrpcL7Scene): string[] {
-  const seen: string[] = [];
-  for (const backend of scene.registry.backends) {
-    const host = /(\w+):80$/.exec(backend.addr)![1];
-    backend.onOutcome = (outcome: Outcome) => {
-      const pause = outcome.type === "answered" || outcome.retryAfter === undefined
-        ? ""
-        : `+${outcome.retryAfter}`;
-      seen.push(`${host}:${outcome.type === "answered" ? "ok" : outcome.reason}${pause}`);
-    };
-  }
-  return seen;
 }
 
 /** Calls that the backends have got. */
@@ -78,7 +63,7 @@ function assertIdle(scene: GrpcL7Scene, watched: number, connections: number): v
 
 Deno.test("a call that is refused with UNAVAILABLE and no answer before it is tried elsewhere", async () => {
   await using scene = await GrpcL7Scene.open({ backends: [A, B] });
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   scene.backend(A).onCall = refuseWith(14, ["grpc-message", "not now"]);
   const call = await scene.end(scene.client.call("/s.S/M", { content: "ask" }));
   assertEquals([statusOf(call), call.text], ["0", "hello"]);
@@ -91,7 +76,7 @@ Deno.test("a call that is refused with UNAVAILABLE and no answer before it is tr
 
 Deno.test("UNAVAILABLE behind a head or in all backends is passed on as it is", async () => {
   await using scene = await GrpcL7Scene.open({ backends: [A, B] });
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   for (const backend of scene.backends.values()) {
     backend.onCall = refuseWith(14, ["grpc-message", "not now"], ["k", "v"]);
   }
@@ -116,7 +101,7 @@ Deno.test("only what the user chose is tried again, and counts as a failure", as
     backends: [A, B],
     recovery: { ...retryOn(8), failureCodes: [8, 13] },
   });
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   scene.backend(A).onCall = refuseWith(8);
   assertEquals(statusOf(await scene.end(scene.client.call("/s.S/M"))), "0");
   scene.backend(A).onCall = refuseWith(14);
@@ -129,7 +114,7 @@ Deno.test("only what the user chose is tried again, and counts as a failure", as
 
 Deno.test("pushback is honoured: so long is waited, also for the only backend", async () => {
   await using scene = await GrpcL7Scene.open();
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   let refusals = 0;
   scene.backend().onCall = (call) => {
     if (refusals++ > 0) return call.answer();
@@ -199,7 +184,7 @@ Deno.test("further tries wait longer and longer, the first one does not", async 
 Deno.test("a lost connection is tried again only where the user says that calls may run twice", async () => {
   for (const [recovery, status] of [[{}, "14"], [retryOn("reset"), "0"]] as const) {
     await using scene = await GrpcL7Scene.open({ backends: [A, B], recovery });
-    const outcomes = watchOutcomes(scene);
+    const outcomes = watchOutcomes(scene.registry);
     scene.backend(A).onCall = () => scene.backend(A).kill();
     const call = await scene.end(scene.client.call("/s.S/M", { content: "ask" }));
     assertEquals([statusOf(call), outcomes[0]], [status, "a:upstream_closed"]);
@@ -217,7 +202,7 @@ Deno.test("a lost connection is tried again only where the user says that calls 
 
 Deno.test("what is said of a backend: refused streams, resets, lost connections behind a head, deadlines", async () => {
   await using scene = await GrpcL7Scene.open();
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   const backend = scene.backend();
   const say = async (onCall: (call: Call) => void, fields: Fields = []): Promise<string[]> => {
     outcomes.length = 0;
@@ -235,8 +220,8 @@ Deno.test("what is said of a backend: refused streams, resets, lost connections 
   assertEquals(await say((call) => call.stream.reset(H2Code.InternalError)), ["a:upstream_reset"]);
   assertEquals(await say((call) => call.answer()), ["a:ok"]);
   assertEquals(await say(refuseWith(5)), ["a:ok"]);
-  assertEquals(await say((call) => call.head(), [["grpc-timeout", "1S"]]), ["a:deadline_exceeded"]);
-  assertEquals(await say(() => {}, [["grpc-timeout", "1S"]]), ["a:deadline_exceeded"]);
+  assertEquals(await say((call) => call.head(), [["grpc-timeout", "1S"]]), ["a:expired"]);
+  assertEquals(await say(() => {}, [["grpc-timeout", "1S"]]), ["a:expired"]);
   const late = (call: Call) => {
     call.head();
     call.send("part");
@@ -249,7 +234,7 @@ Deno.test("what is said of a backend: refused streams, resets, lost connections 
 
 Deno.test("a client that cancels says nothing of a backend that has not answered, and no harm of one that has", async () => {
   await using scene = await GrpcL7Scene.open();
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   for (const onCall of [() => {}, (call: Call) => call.head()]) {
     scene.backend().onCall = onCall;
     const call = scene.client.call("/s.S/M", { open: true });
@@ -282,7 +267,7 @@ Deno.test("a try has its time: the backend is told of it, then cancelled, and an
     backends: [A, B],
     recovery: { retries: { perTryTimeout: 500 } },
   });
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   scene.backend(A).onCall = () => {};
   const timed = scene.client.call("/s.S/M", { fields: [["grpc-timeout", "5S"], ["k", "v"]] });
   await settled();
@@ -399,7 +384,7 @@ async function hedge(scene: GrpcL7Scene): Promise<{ call: Exchange; first: Call;
 Deno.test("a call that takes long gets a second try elsewhere, and the first answer wins", async () => {
   for (const winner of ["first", "second"] as const) {
     await using scene = await GrpcL7Scene.open(hedged());
-    const outcomes = watchOutcomes(scene);
+    const outcomes = watchOutcomes(scene.registry);
     const watched = scene.time.clock.size;
     const hedging = await hedge(scene);
     const { call } = hedging;
@@ -452,7 +437,7 @@ Deno.test("a try that fails leaves the call to the other one", async () => {
   for (const [reason, fail] of failures) {
     for (const failing of ["first", "second"] as const) {
       await using scene = await GrpcL7Scene.open(hedged());
-      const outcomes = watchOutcomes(scene);
+      const outcomes = watchOutcomes(scene.registry);
       const hedging = await hedge(scene);
       const host = failing === "first" ? A : B;
       fail(hedging[failing], scene, host);
@@ -483,7 +468,7 @@ Deno.test("when both tries fail, the last one decides what the client gets", asy
 
 Deno.test("a client that cancels cancels both tries, and so does the deadline", async () => {
   await using scene = await GrpcL7Scene.open(hedged());
-  const outcomes = watchOutcomes(scene);
+  const outcomes = watchOutcomes(scene.registry);
   const { call, first, second } = await hedge(scene);
   call.stream.reset(H2Code.Cancel);
   await settled();
@@ -495,7 +480,7 @@ Deno.test("a client that cancels cancels both tries, and so does the deadline", 
   await scene.time.advance(1000);
   await scene.end(due);
   assertEquals(statusOf(due), "4");
-  assertEquals(outcomes.toSorted(), ["a:deadline_exceeded", "b:deadline_exceeded"]);
+  assertEquals(outcomes.toSorted(), ["a:expired", "b:expired"]);
   assertEquals([...scene.registry.backends].map(({ inFlight }) => inFlight), [0, 0]);
 });
 
@@ -549,6 +534,20 @@ Deno.test("in an outage of all backends there are less than 1.2 tries for each c
     assert(ratio > 1.05 && ratio < 1.2, `${outage}: ${ratio} tries for each call`);
     assert(scene.listener.retryBudgetExhausted > 0);
   }
+});
+
+Deno.test("a retry that there is no budget for takes no turn away from the backend that could have had it", async () => {
+  await using scene = await GrpcL7Scene.open({
+    backends: [A, B],
+    recovery: { retries: { budget: { share: 0, floor: 0 } } },
+    onCall: answerWhenEnded,
+  });
+  scene.down.add(A);
+  const statuses: string[] = [];
+  for (let i = 0; i < 8; i++) {
+    statuses.push(statusOf(await scene.end(scene.client.call("/s.S/M")))!);
+  }
+  assertEquals(statuses, ["14", "0", "14", "0", "14", "0", "14", "0"]);
 });
 
 Deno.test("whatever fails and when, retries stay within the share and the floor of the budget", async () => {

@@ -229,9 +229,14 @@ testH2OverL7(
     void backend.send(`HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n${"x".repeat(300_000)}`);
     await settleAll(20);
     assertEquals(asked.received, 65_535);
-    await lb.time.expire(lb.context.timeouts.bodyStall);
+    // It has got what may take it a second for each KiB.
+    const { bodyStall } = lb.context.timeouts;
+    await lb.time.expire(bodyStall);
+    assertEquals([asked.ended, backend.closedByProxy], [false, false]);
+    for (let passed = 0; passed < 64_000; passed += bodyStall) await lb.time.expire(bodyStall);
     await front.end(asked);
-    assertEquals(asked.reset?.code, H2Code.InternalError);
+    assertEquals(asked.reset?.code, H2Code.EnhanceYourCalm);
+    assertEquals(lb.listener.refusals.get("client_stalled"), 1);
     assert(backend.closedByProxy);
     asked.resume();
     const next = front.ask();

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { Outcome } from "../../lib/backend/outcome.ts";
 import { ProxyError } from "../../lib/common/errors.ts";
 import { RouteBuilder } from "../../lib/route/builder.ts";
 import type { RetryCondition } from "../../lib/route/retry.ts";
 import { settle } from "../support/fake_clock.ts";
 import { A, B, type Client, L7, testL7 } from "../support/l7.ts";
+import { watchOutcomes } from "../support/recovery.ts";
 import type { BackendConnection } from "../support/scripted_backend.ts";
 
 const C = "http://c:80";
@@ -376,24 +376,6 @@ function retryOn(...on: RetryCondition[]) {
   return { retries: { on } };
 }
 
-/** What is said of the backends from now on, as `host:reason`. */
-function watchOutcomes(lb: L7): string[] {
-  const seen: string[] = [];
-  for (const backend of lb.registry.backends) {
-    const host = /(\w+):80$/.exec(backend.addr)![1];
-    backend.onOutcome = (outcome: Outcome) => {
-      const said = outcome.type === "answered"
-        ? "ok"
-        : `${outcome.type === "busy" ? "busy " : ""}${outcome.reason}`;
-      const pause = outcome.type === "answered" || outcome.retryAfter === undefined
-        ? ""
-        : `+${outcome.retryAfter}`;
-      seen.push(`${host}:${said}${pause}`);
-    };
-  }
-  return seen;
-}
-
 /** Serves requests on a connection until it ends. */
 function serve(lb: L7, addr: string, response: string): void {
   lb.at(addr).serve(() => response);
@@ -402,7 +384,7 @@ function serve(lb: L7, addr: string, response: string): void {
 testL7("an idempotent request whose connection ends without an answer is tried elsewhere", {
   backends: [A, B],
 }, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   serve(lb, B, OK);
   for (const end of ["close", "reset"] as const) {
     const client = lb.connect();
@@ -464,7 +446,7 @@ testL7("nor is it tried again on the backend that just failed, or when the user 
 testL7("a status is passed on as it is unless the user wants to have it tried again", {
   backends: [A, B],
 }, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   serve(lb, A, status(503, "Retry-After: 7"));
   serve(lb, B, status(429, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT"));
   const client = lb.connect();
@@ -478,7 +460,7 @@ testL7("a status is passed on as it is unless the user wants to have it tried ag
 testL7("what counts as a failure is the user's choice", {
   recovery: { failureStatuses: [404] },
 }, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   const client = lb.connect();
   for (const code of [404, 503, 500, 204]) {
     const asking = client.ask(GET);
@@ -494,7 +476,7 @@ testL7("statuses that the user chose are tried elsewhere, for what may run twice
   backends: [A, B],
   recovery: retryOn(503),
 }, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   serve(lb, A, status(503));
   lb.at(B).serve(({ body }) => `HTTP/1.1 200 X\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
   const client = lb.connect();
@@ -569,7 +551,7 @@ testL7("a try has its time, and what may run twice is then tried elsewhere", {
   backends: [A, B],
   recovery: { retries: { perTryTimeout: 500 } },
 }, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   serve(lb, B, OK);
   const client = lb.connect();
   const asking = client.ask(GET);
@@ -629,7 +611,7 @@ testL7("what is not the backend's fault is not said of it", {
   connections: { maxConnections: 1, maxWaiting: 0 },
   timeouts: { bodyStall: 500 },
 }, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   const stalled = lb.connect();
   await stalled.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nbody");
   const backend = await lb.accept();
@@ -656,7 +638,7 @@ testL7(
   {},
   async (lb) => {
     const { client, backend } = await warm(lb);
-    const outcomes = watchOutcomes(lb);
+    const outcomes = watchOutcomes(lb.registry);
     const asking = client.ask(GET);
     await backend.request();
     backend.close();
@@ -667,7 +649,7 @@ testL7(
 );
 
 testL7("a switch of protocols is an answer", {}, async (lb) => {
-  const outcomes = watchOutcomes(lb);
+  const outcomes = watchOutcomes(lb.registry);
   const client = lb.connect();
   await client.send(
     "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
@@ -748,6 +730,22 @@ testL7("when the budget is used up the error is answered as it is, and counted",
     await lb.time.advance(11_000);
   }
 });
+
+testL7(
+  "a retry that there is no budget for takes no turn away from the backend that could have had it",
+  {
+    backends: [A, B],
+    recovery: { retries: { budget: { share: 0, floor: 0 } } },
+  },
+  async (lb) => {
+    lb.at(A).refuse();
+    serve(lb, B, OK);
+    const client = lb.connect();
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i++) statuses.push((await client.ask(GET)).status);
+    assertEquals(statuses, [502, 200, 502, 200, 502, 200, 502, 200]);
+  },
+);
 
 Deno.test("whatever fails and when, retries stay within the share and the floor of the budget", async () => {
   await fc.assert(

@@ -200,6 +200,59 @@ testL7("an answer that the client does not take is broken off", { timeouts: TIME
   await answering;
 });
 
+testL7(
+  "a client that takes what the system has is waited for, until it does not",
+  { timeouts: TIMES },
+  async (lb) => {
+    const client = lb.connect();
+    void client.send(GET);
+    const backend = await lb.accept();
+    const answering = backend.answer(
+      `HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n${"x".repeat(200_000)}`,
+    );
+    client.proxySide.taking = true;
+    for (let i = 0; i < 10; i++) await lb.time.expire(3_000);
+    assertEquals([client.finished, backend.closedByProxy], [false, false]);
+    client.proxySide.taking = false;
+    await lb.time.expire(3_000);
+    assertEquals([client.finished, backend.closedByProxy], [true, true]);
+    assertEquals([...lb.listener.refusals], [["client_stalled", 1]]);
+    await answering;
+  },
+);
+
+testL7("so is a backend", { timeouts: TIMES }, async (lb) => {
+  const client = lb.connect();
+  void client.send(
+    `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n${"x".repeat(100000)}`,
+  );
+  const backend = await lb.accept();
+  await backend.head();
+  backend.proxySide.taking = true;
+  for (let i = 0; i < 10; i++) await lb.time.expire(3_000);
+  assertEquals(backend.closedByProxy, false);
+  backend.proxySide.taking = false;
+  await lb.time.expire(3_000);
+  assertEquals(JSON.parse((await client.response()).body).code, "upstream_stalled");
+  client.close();
+});
+
+testL7(
+  "that a client takes its answer is no excuse for a backend that sends none",
+  { timeouts: TIMES },
+  async (lb) => {
+    const client = lb.connect();
+    client.proxySide.taking = true;
+    const asking = client.ask(GET);
+    const backend = await lb.accept();
+    await backend.answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    const cut = assertRejects(() => asking, Truncated);
+    await lb.time.expire(3_000);
+    await cut;
+    assertEquals(lb.listener.refusals.get("upstream_stalled"), 1);
+  },
+);
+
 testL7("an answer of our own that the client does not take is not waited for", {
   timeouts: TIMES,
   backends: [],

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Outcome } from "../../lib/backend/outcome.ts";
 import { A, B, L4, testL4 } from "../support/l4.ts";
+import { sayOutcome } from "../support/recovery.ts";
 
 const C = "tcp://c:80";
 
@@ -9,9 +9,7 @@ testL4("a connection that is made is an answer, one that is not a failure", {
 }, async (lb) => {
   const seen: string[] = [];
   for (const backend of lb.registry.backends) {
-    backend.onOutcome = (outcome: Outcome) => {
-      seen.push(`${backend.addr} ${outcome.type === "answered" ? "ok" : outcome.reason}`);
-    };
+    backend.onOutcome = (outcome) => seen.push(`${backend.addr} ${sayOutcome(outcome)}`);
   }
   lb.at(A).refuse();
   const client = lb.connect();

@@ -6,12 +6,15 @@
 import { cpuSeconds, residentBytes } from "../../scripts/bench/process.ts";
 import { PROJECT_ROOT } from "../../scripts/module_graph.ts";
 import type { BalancerAddresses, BalancerProgram } from "./balancer_program.ts";
+import { Peer } from "./net.ts";
 
 /** Balancers in a process of their own. */
 export class BalancerProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #output: Promise<string>;
   #ending = false;
+  /** Its admin listener. The connection stays open, since none can be opened when descriptors have run out. */
+  #admin: Promise<Peer> | undefined;
   /** Where they listen. */
   readonly addresses: BalancerAddresses;
 
@@ -52,7 +55,8 @@ export class BalancerProcess implements AsyncDisposable {
         JSON.stringify(program),
       ],
       cwd: PROJECT_ROOT,
-      env: { NO_COLOR: "1" },
+      // The runtime reads further certificates in the background, which takes a descriptor for a moment.
+      env: { NO_COLOR: "1", NODE_EXTRA_CA_CERTS: "" },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -71,9 +75,10 @@ export class BalancerProcess implements AsyncDisposable {
 
   /** Its metrics as Prometheus reads them. */
   async metrics(): Promise<string> {
-    const { hostname, port } = this.addresses.admin as Deno.NetAddr;
-    const response = await fetch(`http://${hostname}:${port}/metrics`);
-    return await response.text();
+    const admin = await (this.#admin ??= Peer.connect(this.addresses.admin));
+    const { status, text } = await admin.ask("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    if (status !== 200) throw new Error(`no metrics: ${text}`);
+    return text;
   }
 
   /** CPU seconds that it has used. */
@@ -95,6 +100,7 @@ export class BalancerProcess implements AsyncDisposable {
   async end(): Promise<{ readonly output: string }> {
     if (!this.#ending) {
       this.#ending = true;
+      await (await this.#admin)?.close();
       this.#child.kill("SIGTERM");
     }
     const { code, signal } = await this.#child.status;

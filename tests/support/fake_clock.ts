@@ -6,7 +6,7 @@
 import { Clock } from "../../lib/common/clock.ts";
 
 /** Milliseconds between two looks of the clock at its deadlines. */
-const RESOLUTION = 100;
+export const RESOLUTION = 100;
 
 /** A {@linkcode Clock} whose time stands still until it is moved. */
 export class FakeClock {

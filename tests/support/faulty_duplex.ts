@@ -25,6 +25,8 @@ export class FaultyDuplex implements Duplex {
   closed = false;
   /** Whether it was told that nothing more will be written. */
   ended = false;
+  /** Whether the peer takes what the transport has, as far as that can tell. */
+  taking = false;
 
   /** Wraps an end. */
   constructor(inner: Duplex, faults: Faults = {}) {
@@ -53,6 +55,10 @@ export class FaultyDuplex implements Duplex {
     return this.#guard(() =>
       this.#inner.write(maxWrite === undefined ? bytes : bytes.subarray(0, maxWrite))
     );
+  }
+
+  isTaking(): boolean {
+    return this.taking;
   }
 
   #guard<T>(action: () => Promise<T>): Promise<T> {

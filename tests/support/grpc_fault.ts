@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 import { GrpcL7, type HttpL7Options, RouteBuilder, type Timeouts } from "../../mod.ts";
+import { besideClients } from "./clean_traffic.ts";
 import { type CallOptions, type Exchange, H2Backend, H2Client } from "./h2_peer.ts";
 import { Wire, WireBackend, type WireOptions, type WireScript } from "./h2_wire.ts";
 import {
-  delay,
   descriptorCount,
   descriptorsBackTo,
   type Peer,
@@ -20,9 +20,7 @@ import {
 } from "./net.ts";
 
 /** How long a scene may take, in milliseconds. */
-const SCENE_MS = 10_000;
-/** Milliseconds between an answer and the next clean call. */
-const PAUSE_MS = 3;
+const SCENE_MS = 60_000;
 
 /** What came of a call. */
 export interface Outcome {
@@ -38,11 +36,14 @@ export interface Outcome {
   readonly heads: number;
 }
 
-/** Short, so that what is waited for in vain is given up soon. */
+/**
+ * So short that what is waited for in vain is given up soon, and so long that clean calls keep to them though the machine
+ * stops everything for a while.
+ */
 export const FAULT_TIMEOUTS: Timeouts = {
-  connect: 400,
-  requestHead: 400,
-  poolWait: 400,
+  connect: 2_500,
+  requestHead: 2_500,
+  poolWait: 2_500,
   shutdown: 1_000,
 };
 
@@ -65,35 +66,14 @@ export interface GrpcFaultScene {
   begin(options?: CallOptions): Exchange;
 }
 
-/** One call after another to the clean backend, until it is stopped. */
-class CleanCalls {
-  readonly #client: H2Client;
-  readonly #run: Promise<void>;
-  #stopped = false;
-  answered = 0;
-  error: string | undefined;
-
-  constructor(client: H2Client) {
-    this.#client = client;
-    this.#run = this.#call();
-  }
-
-  async #call(): Promise<void> {
-    while (!this.#stopped && this.error === undefined) {
-      const call = await this.#client.call(CLEAN, { content: "ask" }).done;
-      if (call.value("grpc-status") === "0" && call.text === "hello") this.answered++;
-      else this.error = JSON.stringify({ ...outcomeOf(call), why: call.reset?.detail });
-      await delay(PAUSE_MS);
-    }
-  }
-
-  /** Ends behind the call under way; all of them must have come to what they should. */
-  async end(): Promise<void> {
-    this.#stopped = true;
-    await within(SCENE_MS, "the clean call under way", this.#run);
-    assertEquals(this.error, undefined, "a clean call was disturbed");
-    assert(this.answered > 0, "no clean call was made");
-  }
+/** Calls the clean backend once. */
+async function callClean(client: H2Client): Promise<void> {
+  const call = await client.call(CLEAN, { content: "ask" }).done;
+  const seen = JSON.stringify({ ...outcomeOf(call), why: call.reset?.detail });
+  assert(
+    call.value("grpc-status") === "0" && call.text === "hello",
+    `a clean call was disturbed: ${seen}`,
+  );
 }
 
 /** What a test of a misbehaving peer is made of. */
@@ -127,30 +107,29 @@ export async function besideCleanCalls(
     const client = await H2Client.connect(addr);
     const other = await H2Client.connect(addr);
     opened.push(client, other);
-    const beside = [new CleanCalls(client), new CleanCalls(other)];
+    const beside = [client, other].map((client) => () => callClean(client));
     const begin = (call: CallOptions = {}) => client.call(BAD, { content: "ask", ...call });
-    const [result] = await Promise.allSettled([within(
-      SCENE_MS,
-      "the scene",
-      scene({
-        lb,
-        addr,
-        client,
-        begin,
-        async call(options) {
-          const exchange = begin(options);
-          await exchange.done;
-          return outcomeOf(exchange);
-        },
-        async wire(options) {
-          const wire = await Wire.open(addr, options);
-          opened.push(wire);
-          return wire;
-        },
-      }),
-    )]);
-    for (const calls of beside) await calls.end();
-    if (result.status === "rejected") throw result.reason;
+    await besideClients(beside, () =>
+      within(
+        SCENE_MS,
+        "the scene",
+        scene({
+          lb,
+          addr,
+          client,
+          begin,
+          async call(options) {
+            const exchange = begin(options);
+            await exchange.done;
+            return outcomeOf(exchange);
+          },
+          async wire(options) {
+            const wire = await Wire.open(addr, options);
+            opened.push(wire);
+            return wire;
+          },
+        }),
+      ));
     const busy = () => lb.backends().filter(({ in_flight }) => in_flight > 0);
     await until(() => busy().length === 0, () => `in flight: ${JSON.stringify(busy())}`);
   } finally {

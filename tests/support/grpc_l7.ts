@@ -52,6 +52,8 @@ export class GrpcL7Scene implements AsyncDisposable {
   readonly backends: Map<string, H2Backend> = new Map();
   /** Hosts that nobody answers at. */
   readonly down: Set<string> = new Set();
+  /** What keeps this host from connecting to any. */
+  prevented: ProxyError | undefined;
   client!: H2Client;
   /** The balancer's connection to the client. */
   server!: GrpcConnection;
@@ -112,6 +114,7 @@ export class GrpcL7Scene implements AsyncDisposable {
 
   readonly #connect: Connect = (address): Promise<Duplex> => {
     const host = formatAddress(address).replace(/^\w+:\/\//, "");
+    if (this.prevented !== undefined) return Promise.reject(this.prevented);
     const backend = this.backends.get(host);
     if (backend === undefined || this.down.has(host)) {
       return Promise.reject(

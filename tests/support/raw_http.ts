@@ -18,7 +18,7 @@ import {
 } from "./raw_message.ts";
 
 /** How long anything is waited for, in milliseconds. */
-const WAIT_MS = 5_000;
+const WAIT_MS = 20_000;
 
 /** A client that sends what it is given. It waits for nothing longer than five seconds. */
 export class RawClient {

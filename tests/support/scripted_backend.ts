@@ -124,6 +124,13 @@ export class ScriptedBackend {
   }
 }
 
+/** What connecting comes to where this host has no `lack` left. */
+export function exhaustedFor(lack: "descriptors" | "ports"): ProxyError {
+  return new ProxyError("local_exhausted", "internal", `this host has no ${lack} left`, {
+    retry: lack === "ports" ? "safe" : "never",
+  });
+}
+
 /** Backends by their address. */
 export class ScriptedBackends {
   readonly #backends = new Map<string, ScriptedBackend>();

@@ -59,7 +59,7 @@ Deno.test("a backend that has little to do keeps its limit", () => {
 });
 
 Deno.test("the base latency is measured with the least limit, at first and each minute", () => {
-  const limit = new AdaptiveLimit({ initial: 40 });
+  const limit = new AdaptiveLimit({ initial: 40 }, { random: () => 0.5 });
   const probes: boolean[] = [];
   for (let second = 0; second < 200; second++) {
     const now = second * 1000;
@@ -68,6 +68,35 @@ Deno.test("the base latency is measured with the least limit, at first and each 
   }
   const times = probes.flatMap((probing, second) => probing ? [second] : []);
   assertEquals(times, [0, 60, 120, 180]);
+});
+
+Deno.test("measurements are a tenth of their interval earlier or later at random", () => {
+  for (const [random, due] of [[0, 54_000], [0.5, 60_000], [1 - Number.EPSILON, 66_000]] as const) {
+    const limit = new AdaptiveLimit({ initial: 40 }, { random: () => random });
+    for (let i = 0; i < 25; i++) limit.observe(10, 1, 0);
+    assertEquals([limit.limit(due - 1), limit.limit(due)], [40, 4]);
+  }
+});
+
+Deno.test("who must not measure yet keeps its limit, and asks again", () => {
+  let may = false;
+  const limit = new AdaptiveLimit({ initial: 40 }, { mayMeasure: () => may });
+  // Nothing is known that latency could be compared with.
+  for (let i = 0; i < 100; i++) limit.observe(10 + i, 40, i);
+  assertEquals(limit.limit(100), 40);
+  may = true;
+  assertEquals(limit.limit(200), 4);
+});
+
+Deno.test("a measurement that gets few answers ends, with what it has got if that is enough", () => {
+  for (const [answers, knows] of [[4, false], [5, true]] as const) {
+    const limit = new AdaptiveLimit();
+    assertEquals(limit.limit(0), 4);
+    for (let i = 0; i < answers; i++) limit.observe(10, 1, 5_000);
+    assert(limit.stillMeasures(9_999) && !limit.stillMeasures(10_000));
+    assertEquals(limit.collect(10_000) !== undefined, knows);
+    assertEquals(limit.limit(10_000), 20);
+  }
 });
 
 Deno.test("each loss takes a tenth away, never below the least", () => {

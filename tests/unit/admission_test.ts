@@ -297,6 +297,26 @@ Deno.test("of failures, those of overload make an adaptive limit fall and others
   for (const reason of ["connect_refused", "upstream_reset", "status_502"]) {
     assertEquals(limit({ type: "failed", reason }), 0, reason);
   }
+  assertEquals(limit({ type: "expired" }), 0, "how long clients wait is their choice");
+});
+
+Deno.test("of the backends of a pool one at a time measures, and the others keep their limits", () => {
+  const addrs = ["a", "b", "c"].map((host) => `http://${host}:80`);
+  const scene = new Scene({ adaptive: { initial: 30, min: 4, probeInterval: 1_000 } }, addrs);
+  const backends = addrs.map((addr) => scene.backend(addr));
+  const measured = new Set<LiveBackend>();
+  for (let now = 0; now < 20_000; now += 10) {
+    const limits = backends.map(({ limit }) => limit!.limit(now));
+    const measuring = backends.filter(({ limit }) => limit!.measures(now));
+    assert(measuring.length <= 1, `${limits} at ${now}`);
+    for (const backend of backends) {
+      const measures = measuring.includes(backend);
+      assertEquals(backend.limit!.limit(now) === 4, measures);
+      if (measures) measured.add(backend);
+      backend.limit!.observe(ANSWERED, 10, 3, now);
+    }
+  }
+  assertEquals(measured.size, 3);
 });
 
 Deno.test("a limit that is given holds beside the one that is found", () => {

@@ -7,6 +7,7 @@ import { ANSWERED } from "../../lib/backend/outcome.ts";
 import { Pool, type PoolRules } from "../../lib/backend/pool.ts";
 import { parseAddress } from "../../lib/common/address.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { linesOf } from "../support/log_lines.ts";
 import { ScriptedBackend } from "../support/scripted_backend.ts";
 
 const LIMITS = {
@@ -94,6 +95,52 @@ Deno.test("when fewer are healthy than the panic threshold, all active ones are 
   assertEquals([[...picks(pool, 5)].sort().join(""), pool.panics], ["abcde", true]);
   backends[0]!.health.pass();
   assertEquals([[...picks(pool, 4)].sort().join(""), pool.panics], ["aaee", false]);
+});
+
+Deno.test("that all are picked, and that this is over, is said once for each change", async () => {
+  const backends = makeBackends("abcd", new FakeClock());
+  const pool = makePool(backends, { panicThreshold: 0.5 });
+  const lines = await linesOf(() => {
+    for (const backend of backends) backend.health.fail("down");
+    for (const backend of backends) backend.health.pass();
+  }, "info");
+  assertEquals([lines, pool.panics], [[
+    "warning lb.health: too few backends of a pool are healthy: all are picked pool=test healthy=1 backends=4",
+    "info    lb.health: enough backends of a pool are healthy again: only they are picked " +
+    "pool=test healthy=2 backends=4",
+  ], false]);
+});
+
+Deno.test("a backend of weight 0 neither stands in for others nor counts among the healthy ones", () => {
+  const backends = makeBackends("abc", new FakeClock());
+  const pool = makePool(backends, { panicThreshold: 0.6 });
+  const [a, b, c] = backends;
+  pool.set(c!, 0);
+  for (const strategy of ["round-robin", "random", "least-connections"] as const) {
+    const pool = makePool(backends, { strategy });
+    pool.set(c!, 0);
+    a!.health.fail("down");
+    b!.health.fail("down");
+    const picked = new Set(picks(pool, 40));
+    assertEquals([picked.has("c"), pool.panics], [false, true], strategy);
+    a!.health.pass();
+    b!.health.pass();
+  }
+  a!.health.fail("down");
+  // One of two is well, not two of three.
+  assertEquals([pool.panics, [...new Set(picks(pool, 10))].toSorted()], [true, ["a", "b"]]);
+  // Who is to stay at it may, while it is well.
+  assertEquals(pool.picks(c!), true);
+  c!.health.fail("down");
+  a!.health.pass();
+  assertEquals([pool.panics, pool.picks(c!)], [false, false]);
+});
+
+Deno.test("where all have weight 0 they share alike", () => {
+  const backends = makeBackends("ab", new FakeClock());
+  const pool = makePool(backends);
+  for (const backend of backends) pool.set(backend, 0);
+  assertEquals([...picks(pool, 4)].toSorted().join(""), "aabb");
 });
 
 Deno.test("who has failed all that are fit is sent to one that is not, ejected ones first", () => {

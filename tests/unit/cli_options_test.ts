@@ -228,7 +228,8 @@ Deno.test("a formatted duration parses to the same", () => {
     }),
     { seed: SEED },
   );
-  assertEquals([1, 1000, 90_000, 60_000, 7_200_000].map(formatDuration), [
+  assertEquals([0, 1, 1000, 90_000, 60_000, 7_200_000].map(formatDuration), [
+    "0s",
     "1ms",
     "1s",
     "90s",
@@ -308,6 +309,7 @@ Deno.test("every option of the server reaches the library", () => {
     "request-head-timeout": 4,
     "idle-timeout": 5,
     "body-stall-timeout": 6,
+    "window-stall-timeout": 22,
     "response-timeout": 7,
     "expect-continue-timeout": 8,
     "upstream-idle-timeout": 9,
@@ -336,6 +338,7 @@ Deno.test("every option of the server reaches the library", () => {
       requestHead: 4,
       idle: 5,
       bodyStall: 6,
+      windowStall: 22,
       response: 7,
       expectContinue: 8,
       tunnelIdle: 2,

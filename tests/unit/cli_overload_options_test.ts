@@ -8,6 +8,7 @@ import {
   toOverloadLimits,
   toRateLimit,
 } from "../../lib/cli/overload_options.ts";
+import { exchangeLimits } from "../../lib/cli/server_options.ts";
 
 const table = { ...clientLimits, ...requestLimits, ...bodyLimits };
 
@@ -63,4 +64,12 @@ Deno.test("at layer 4 connections are limited by the options that layer 7 has fo
     "max-waiting": 7,
     "pool-wait-timeout": 2000,
   });
+});
+
+Deno.test("nobody may have to wait: 0 is taken at either layer", () => {
+  for (const table of [connectionLimits, exchangeLimits]) {
+    const { values } = parseOptions(table, ["--max-waiting", "0"]);
+    assertEquals(values["max-waiting"], 0);
+    assertThrows(() => parseOptions(table, ["--max-waiting=-1"]), UsageError, "--max-waiting");
+  }
 });

@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { parseOptions, UsageError } from "../../lib/cli/options.ts";
+import { toRoutingOptions } from "../../lib/cli/routing_options.ts";
 import {
   failureCodes,
   failureStatuses,
@@ -84,4 +85,26 @@ Deno.test("balancers refuse a key without the strategy that goes by it, and a ba
   });
   assertEquals(lb.http.name.length > 0, true);
   await lb.close();
+});
+
+Deno.test("a key without the strategy that goes by it is refused with both options", () => {
+  const common = { backends: [] };
+  const values = { "hash-by": "header:X-User", route: [], fallback: false } as const;
+  const rest = { "trusted-proxy": [], forwarded: undefined, "rate-limit": undefined } as const;
+  for (const strategy of [undefined, "round-robin"] as const) {
+    const { message } = assertThrows(
+      () =>
+        toRoutingOptions({ ...common, ...(strategy === undefined ? {} : { strategy }) }, {
+          ...values,
+          ...rest,
+        }),
+      UsageError,
+    );
+    assertEquals(message, "--hash-by is given without --strategy consistent-hash");
+  }
+  const { hashBy } = toRoutingOptions({ ...common, strategy: "consistent-hash" }, {
+    ...values,
+    ...rest,
+  });
+  assertEquals(hashBy, "header:X-User");
 });

@@ -284,6 +284,18 @@ Deno.test("closing idle connections leaves those in use alone", async () => {
   f.assertEmpty();
 });
 
+Deno.test("of the idle connections those stay that were used last, if some are to stay", async () => {
+  const f = new Fixture({ maxConnections: 3 });
+  const all = [await f.pool.open(), await f.pool.open(), await f.pool.open()];
+  for (const connection of all) f.pool.release(connection, Infinity);
+  f.pool.closeIdle(1);
+  assertEquals([all.map(isClosed), f.counts], [[true, true, false], "0/1"]);
+  f.pool.closeIdle(1);
+  assertEquals(f.counts, "0/1");
+  f.pool.closeIdle();
+  f.assertEmpty();
+});
+
 Deno.test("an idle connection holds a small buffer, whatever it has carried", async () => {
   const f = new Fixture();
   const connection = await f.pool.open();

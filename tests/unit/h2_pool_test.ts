@@ -291,3 +291,34 @@ Deno.test("a backend that is gone without a word loses its calls, and the next g
   assertEquals(scene.backend.connections.length, 2);
   assertEquals(scene.outcomes, ["lost", "open"]);
 });
+
+Deno.test("of connections without a stream one stays for the next call when descriptors run out", async () => {
+  await using scene = new Scene();
+  scene.backend.limit = 1;
+  await scene.calls(3);
+  const [first, second, third] = scene.backend.connections;
+  first!.answer();
+  third!.answer();
+  await scene.rest();
+  scene.pool.shedIdle();
+  await scene.rest();
+  assertEquals([scene.pool.active, scene.pool.idle], [1, 1], "one is in use, and one takes a call");
+  await scene.calls(1);
+  assertEquals(scene.backend.connections.length, 3, "no other was opened");
+  for (const connection of [first!, second!]) connection.answer();
+  await scene.rest();
+  for (let i = 0; i < 2; i++) scene.pool.shedIdle();
+  await scene.rest();
+  assertEquals([scene.pool.active, scene.pool.idle], [0, 1]);
+  await scene.calls(1);
+  assertEquals(scene.backend.connections.length, 3);
+  assertEquals(scene.tally, { answered: 4, open: 1 });
+});
+
+Deno.test("a connection with streams stays when descriptors run out, and takes more", async () => {
+  await using scene = new Scene();
+  await scene.calls(2);
+  scene.pool.shedIdle();
+  await scene.calls(1);
+  assertEquals(scene.backend.connections.map(({ open }) => open.length), [3]);
+});

@@ -479,7 +479,7 @@ for (const { name, blocks, last } of BOMBS) {
       return decoder.decode(list);
     });
     assertEquals(verdicts.at(-1), last);
-    assertLess(performance.now() - started, 1000);
+    assertLess(performance.now() - started, 10_000);
     const { maxBlock, maxListSize, maxFields } = list.limits;
     assertLessOrEqual(list.count, maxFields);
     assertLessOrEqual(memoryOf(list), 2 * (2.6 * maxBlock + maxListSize + 2048 + 26 * maxFields));

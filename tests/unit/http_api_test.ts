@@ -125,7 +125,11 @@ Deno.test("backends are listed, shown, drained, weighed and removed", async () =
   const removed = await caller.call("DELETE", `/lb/backends/${encodeURIComponent("http://a:1")}`);
   assertEquals([removed.status, removed.body.state], [200, "removed"]);
   assertEquals((await caller.call("DELETE", path)).status, 404);
-  assertEquals((await caller.call("GET", "/lb/backends")).body, { backends: [] });
+  assertEquals((await caller.call("GET", "/lb/backends")).body, {
+    backends: [],
+    names: [],
+    panic: [],
+  });
 });
 
 Deno.test("routes are listed and removed", async () => {

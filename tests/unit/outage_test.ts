@@ -82,7 +82,7 @@ Deno.test("requests begin at their rate while none of them ends", async () => {
   await done;
   const took = performance.now() - started;
   assertGreater(took, 190);
-  assertLess(took, 2_000);
+  assertLess(took, 20_000);
   for (const [i, moment] of due.slice(1, 40).entries()) {
     assert(Math.abs(moment - due[0]! - (i + 1) * 5) < 0.01, `${moment}`);
   }

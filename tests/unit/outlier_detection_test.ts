@@ -7,10 +7,11 @@ import {
   OutlierDetection,
   type OutlierOptions,
 } from "../../lib/backend/health/outlier_detection.ts";
-import { ANSWERED, type Outcome } from "../../lib/backend/outcome.ts";
+import { ANSWERED, EXPIRED, type Outcome } from "../../lib/backend/outcome.ts";
 import { Pool } from "../../lib/backend/pool.ts";
 import { parseAddress } from "../../lib/common/address.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { linesOf } from "../support/log_lines.ts";
 import { ScriptedBackend } from "../support/scripted_backend.ts";
 
 const FAILED: Outcome = { type: "failed", reason: "status_503" };
@@ -166,6 +167,81 @@ Deno.test("a backend that is watched no more is not ejected, and nothing is left
   assertEquals([scene.time.clock.size, scene.ejected], [0, []]);
 });
 
+Deno.test("deadlines of clients eject nobody, and no failures before them are forgotten for them", () => {
+  using scene = new Scene(3);
+  scene.report(0, EXPIRED, 100);
+  assertEquals(scene.ejected, []);
+  scene.report(0, FAILED, 4);
+  scene.report(0, EXPIRED, 10);
+  scene.report(0, FAILED);
+  assertEquals(scene.ejected, [0]);
+});
+
+Deno.test("an ejection that came of refused connections alone ends with the first that is not refused", () => {
+  const refused: Outcome = { type: "failed", reason: "connect_refused" };
+  for (const [first, ends] of [[refused, true], [FAILED, false]] as const) {
+    using scene = new Scene(3);
+    const { health } = scene.backends[0]!;
+    scene.report(0, first);
+    health.lose("connect_refused");
+    scene.report(0, refused, 4);
+    assertEquals(health.state.type, "ejected");
+    health.reach();
+    assertEquals(health.state.type, ends ? "healthy" : "ejected");
+  }
+});
+
+Deno.test("each pool is judged for itself: one that cannot do without a backend picks it on", () => {
+  using scene = new Scene(3);
+  const [a, b] = scene.backends;
+  const [only, pair] = ["only", "pair"].map((name) => new Pool(name, { strategy: "round-robin" }));
+  only!.set(a!, 1);
+  for (const backend of [a!, b!]) pair!.set(backend, 1);
+  const picks = (pool: Pool) =>
+    Array.from({ length: 6 }, () => pool.pick()!.addr.slice(7, 9)).sort().join(" ");
+  scene.report(0, FAILED, 5);
+  assertEquals(scene.ejected, [0]);
+  for (const pool of [only!, pair!]) pool.refresh();
+  const [all] = [...b!.pools];
+  assertEquals([picks(all as Pool), picks(pair!), picks(only!)], [
+    "b1 b1 b1 b2 b2 b2",
+    "b1 b1 b1 b1 b1 b1",
+    "b0 b0 b0 b0 b0 b0",
+  ]);
+  // Half of three and half of two is one.
+  scene.report(1, FAILED, 100);
+  assertEquals(scene.ejected, [0]);
+});
+
+Deno.test("in no pool more than its share is done without, whatever fails in whatever order", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 2, max: 6 }),
+      fc.array(fc.uniqueArray(fc.nat(5), { minLength: 1 }), { minLength: 1, maxLength: 4 }),
+      fc.array(fc.nat(5), { maxLength: 60 }),
+      (count, groups, failures) => {
+        using scene = new Scene(count, { consecutiveFailures: 1 });
+        const pools = groups.map((group, index) => {
+          const pool = new Pool(`pool ${index}`, { strategy: "round-robin", panicThreshold: 0 });
+          for (const member of group) pool.set(scene.backends[member % count]!, 1);
+          return pool;
+        });
+        for (const backend of scene.backends) {
+          backend.health.onChange(() => pools.forEach((pool) => pool.refresh()));
+        }
+        for (const index of failures) {
+          scene.report(index % count, FAILED);
+          for (const pool of pools) {
+            const without = [...pool.members].filter(({ picked }) => !picked).length;
+            assertLessOrEqual(without, Math.floor(pool.size * 0.5));
+          }
+        }
+      },
+    ),
+    { seed: 20261122, numRuns: 200 },
+  );
+});
+
 Deno.test("options out of their range are refused with their name and value", () => {
   const { clock } = new FakeClock();
   const cases: [OutlierOptions, string][] = [
@@ -179,4 +255,36 @@ Deno.test("options out of their range are refused with their name and value", ()
   for (const [options, message] of cases) {
     assertThrows(() => new OutlierDetection(clock, options), TypeError, message);
   }
+});
+
+Deno.test("who is kept because the ceiling is reached is said once, and again after it was well", async () => {
+  using scene = new Scene(2);
+  const lines = await linesOf(async () => {
+    scene.report(0, FAILED, 5);
+    scene.report(1, FAILED, 50);
+    // An interval with failures, and one without.
+    for (let i = 0; i < 2; i++) {
+      await scene.time.expire(10_000);
+      scene.report(1, ANSWERED);
+      if (i === 0) scene.report(1, FAILED);
+    }
+    scene.report(0, FAILED, 5);
+    await scene.time.expire(10_000);
+    scene.report(1, ANSWERED);
+    await scene.time.expire(10_000);
+    scene.report(0, FAILED, 5);
+    scene.report(1, FAILED, 5);
+  });
+  const kept =
+    "warning lb.health: a backend would be ejected, but the ceiling of ejection is reached " +
+    'backend=http://b1:80 reason="5 failures in a row, the last status_503"';
+  assertEquals(lines.filter((line) => line.includes("b1")), [kept, kept]);
+});
+
+Deno.test("a backend of weight 0 does not raise the ceiling of ejection", () => {
+  using scene = new Scene(4);
+  const [pool] = scene.backends[0]!.pools;
+  for (const index of [2, 3]) pool!.set(scene.backends[index]!, 0);
+  for (const index of [0, 1]) scene.report(index, FAILED, 5);
+  assertEquals(scene.ejected, [0]);
 });

@@ -123,7 +123,7 @@ Deno.test("a route that is tried again in no way that makes sense is refused wit
   }
 });
 
-Deno.test("hedging is for gRPC", () => {
+Deno.test("routes of HTTP and of gRPC may ask for hedging", () => {
   const { clock } = new FakeClock();
   const make = (scheme: "http" | "grpc") =>
     new Registry({
@@ -141,8 +141,10 @@ Deno.test("hedging is for gRPC", () => {
       connect: () => Promise.reject(new Error("nobody is there")),
     });
   const route = new RouteBuilder().path("/a").target("a:80").hedge({ delay: 5 }).build();
-  assertThrows(() => make("http").addRoute(route), TypeError, "on routes of gRPC balancers");
-  assertEquals(make("grpc").addRoute(route).created, true);
+  for (const scheme of ["http", "grpc"] as const) {
+    const { value, created } = make(scheme).addRoute(route);
+    assertEquals([created, value.route.hedge], [true, { delay: 5 }]);
+  }
 });
 
 Deno.test("a route changes only those rules that it names", () => {

@@ -7,9 +7,9 @@
  */
 import type { Waiting } from "../../backend/admission.ts";
 import type { Lease, LiveBackend } from "../../backend/backend.ts";
-import { ANSWERED, type Outcome } from "../../backend/outcome.ts";
+import { ANSWERED, EXPIRED, type Outcome } from "../../backend/outcome.ts";
 import type { Member } from "../../backend/pool.ts";
-import { failedBy } from "../../backend/recovery.ts";
+import { failedBy, toldAs } from "../../backend/recovery.ts";
 import { describeError, type ErrorCode, type ProxyError } from "../../common/errors.ts";
 import type { H2Connection } from "../../http/h2/connection.ts";
 import { H2Code } from "../../http/h2/errors.ts";
@@ -173,11 +173,12 @@ export class CallAttempts implements StreamListener, HedgedTries {
   }
 
   onUnreached(error: unknown): void {
-    const { code, retry } = asUnreached(error);
+    const { code, retry } = asUnreached(error, this.backend);
     const failure: Failure | undefined = retry === "safe"
-      ? { after: "connect-failure" }
+      ? { after: "connect-failure", quick: code !== "connect_timeout" }
       : undefined;
-    if (!this.#fail(code, failure)) this.#call.answer(code);
+    if (this.#fail(code, failure)) return;
+    this.#call.answer(this.#plan === undefined ? code : toldAs(code, this.#plan.pool));
   }
 
   /**
@@ -378,11 +379,11 @@ export class CallAttempts implements StreamListener, HedgedTries {
 
   onReset(reset: StreamReset): void {
     if (this.#call.finished) return;
-    const { connectionLost, unprocessed } = reset;
+    const { connectionLost, unprocessed, stalled } = reset;
     const code = codeOf(reset);
     if (!this.responded) {
       if (this.#fail(code, failureOf(reset))) return;
-      if (unprocessed || connectionLost) return this.#call.answer(code);
+      if (unprocessed || connectionLost || stalled) return this.#call.answer(code);
     } else if (this.#call.deadline?.isDue !== true) this.#lease?.report(failedBy(code));
     this.#call.reset(reset, code);
   }
@@ -391,8 +392,8 @@ export class CallAttempts implements StreamListener, HedgedTries {
   expire(): void {
     const code = "deadline_exceeded";
     // One that has not been reached yet has had no time to answer.
-    if (this.up !== undefined) this.#lease?.report(failedBy(code));
-    if (this.#hedge?.stream !== undefined) this.#hedge.lease.report(failedBy(code));
+    if (this.up !== undefined) this.#lease?.report(EXPIRED);
+    if (this.#hedge?.stream !== undefined) this.#hedge.lease.report(EXPIRED);
     this.up?.reset(H2Code.Cancel);
     if (!this.responded && this.#lease !== undefined) this.#upstream!.failed(code);
   }

@@ -15,6 +15,7 @@ import { H2Exchange, type H2Http, type H2Request } from "../../http/l7/h2_exchan
 import type { Idleness } from "../../mux/idle_shedding.ts";
 import type { Served } from "../../mux/listener.ts";
 import { getLogger } from "../../observe/logger.ts";
+import { SampledLog } from "../../observe/sampled_log.ts";
 import { GrpcCall } from "./call.ts";
 import type { GrpcContext } from "./context.ts";
 
@@ -38,13 +39,18 @@ const CONNECTION_WINDOW = 256 * DEFAULT_H2_OPTIONS.streamWindow;
 const MAX_EXCHANGES = 250;
 
 const log = getLogger("grpc");
+const cutOff = new SampledLog(log, {
+  message: "a client was cut off",
+  by: ["client", "reason"],
+});
 
 /** One client connection. */
 export class GrpcConnection implements Served {
   readonly #context: GrpcContext;
   readonly #duplex: Duplex;
   readonly #h2: H2Connection;
-  readonly #exchanges = new Set<H2Exchange>();
+  /** How many requests are translated to HTTP/1.1. */
+  #exchanges = 0;
   #idle: (() => void) | undefined;
 
   /** Takes a connection over. */
@@ -76,26 +82,25 @@ export class GrpcConnection implements Served {
           }
           return new GrpcCall(context, { stream, head, forwarding, endStream, refused });
         },
+        onExcess: () => context.metrics.refused("too_many_streams"),
         onAbuse: (token) => {
           context.metrics.refused(token);
-          log.warning("a client was cut off", { client: address, reason: token });
+          cutOff.warning({ client: address, reason: token });
         },
       },
     });
   }
 
   #exchange(http: H2Http, request: H2Request): StreamListener {
-    const exchanges = this.#exchanges;
-    if (exchanges.size >= MAX_EXCHANGES) {
+    if (this.#exchanges >= MAX_EXCHANGES) {
       http.context.metrics.refused("too_many_streams");
       request.stream.reset(H2Code.RefusedStream);
       return IGNORE;
     }
     const exchange = new H2Exchange(http, request);
-    exchanges.add(exchange);
+    this.#exchanges++;
     void exchange.finished.then(() => {
-      exchanges.delete(exchange);
-      if (exchanges.size === 0) this.#idle?.();
+      if (--this.#exchanges === 0) this.#idle?.();
     });
     return exchange;
   }
@@ -103,9 +108,10 @@ export class GrpcConnection implements Served {
   async serve(): Promise<void> {
     const { metrics } = this.#context;
     await this.#h2.run();
-    if (this.#exchanges.size > 0) await new Promise<void>((resolve) => this.#idle = resolve);
+    if (this.#exchanges > 0) await new Promise<void>((resolve) => this.#idle = resolve);
     metrics.bytesReceived += this.#h2.bytesRead;
     metrics.bytesSent += this.#h2.bytesWritten;
+    metrics.closed(this.#h2.closeReason);
     if (this.#h2.error !== undefined) {
       log.debug("a connection broke the protocol", {
         client: this.#duplex.remote.hostname,

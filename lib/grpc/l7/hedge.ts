@@ -111,7 +111,7 @@ export class Hedge implements StreamListener {
 
   #onUnreached(error: unknown): void {
     const tries = this.#tries;
-    if (tries.trying) return this.#fail(asUnreached(error).code, undefined);
+    if (tries.trying) return this.#fail(asUnreached(error, this.backend).code, undefined);
     tries.takeOver(this);
     tries.onUnreached(error);
   }

@@ -6,7 +6,7 @@
  */
 import type { LiveBackend } from "../../backend/backend.ts";
 import type { Member } from "../../backend/pool.ts";
-import { backoff, type RetryRules } from "../../backend/recovery.ts";
+import { backoff, Passes, type RetryRules } from "../../backend/recovery.ts";
 import { Alarm } from "../../common/alarm.ts";
 import type { ProxyPlan } from "../../http/l7/plan.ts";
 import { isIdempotent } from "../../http/methods.ts";
@@ -21,6 +21,8 @@ export interface Failure {
   readonly after: RetryCondition;
   /** Whether the backend is as good as the others for the next try. */
   readonly again?: boolean;
+  /** Whether it has taken no time to learn that the backend cannot be reached. */
+  readonly quick?: boolean;
   /** How long the backend wants to be left alone, in milliseconds; negative for ever. */
   readonly pushback?: number | undefined;
 }
@@ -55,6 +57,8 @@ export class CallRetries {
   #hedgeAlarm: Alarm | undefined;
   /** Whether a stream of the call came too late for its connection before. */
   #wasLate = false;
+  /** Tries that have reached no backend. */
+  readonly #passes = new Passes();
 
   /** Nothing has been tried yet. */
   constructor(parts: CallRetriesParts) {
@@ -64,7 +68,7 @@ export class CallRetries {
 
   get #mayTry(): boolean {
     const { context, record } = this.#parts;
-    return record.attempts < (this.#rules.attempts ?? context.maxAttempts);
+    return this.#passes.within(record.attempts, this.#rules.attempts ?? context.maxAttempts);
   }
 
   /** Nothing says that a call may run twice but that the user wants it; of other requests the method does. */
@@ -73,16 +77,16 @@ export class CallRetries {
     return grpc || isIdempotent(method);
   }
 
-  #pick(beside?: LiveBackend): LiveBackend | undefined {
+  #pick(skip = this.#isTried): LiveBackend | undefined {
     const { plan, key } = this.#parts;
-    const tried = this.#tried;
-    return plan.pool.pick(({ backend }) => backend === beside || tried.has(backend), key);
+    return plan.pool.pick(skip, key);
   }
+
+  readonly #isTried = ({ backend }: Member) => this.#tried.has(backend);
 
   /** Says which backends have failed, once one has. */
   get skip(): ((member: Member) => boolean) | undefined {
-    const tried = this.#tried;
-    return tried.size === 0 ? undefined : ({ backend }) => tried.has(backend);
+    return this.#tried.size === 0 ? undefined : this.#isTried;
   }
 
   /** A backend has failed; another is picked as long as there is one. */
@@ -91,7 +95,10 @@ export class CallRetries {
   }
 
   /** Where the call goes after `failed` has, if it may be tried again; what that costs is taken from the budget. */
-  next(failed: LiveBackend, { after, again = false, pushback }: Failure): Next | undefined {
+  next(
+    failed: LiveBackend,
+    { after, again = false, quick = false, pushback }: Failure,
+  ): Next | undefined {
     const { deadline, record, context: { recovery, metrics } } = this.#parts;
     const untouched = after === "connect-failure" || after === "refused";
     if (
@@ -99,19 +106,19 @@ export class CallRetries {
       (pushback !== undefined && pushback < 0)
     ) return undefined;
     if (!again) this.add(failed);
-    const other = this.#pick();
-    const { pool } = this.#parts.plan;
-    const full = other === undefined && pool.serves(this.skip);
+    const outlook = this.#parts.plan.pool.outlook(this.#isTried);
     // One that says when it wants to be asked again may be asked again.
-    if (other === undefined && !full && !again && pushback === undefined) return undefined;
+    if (outlook === "none" && !again && pushback === undefined) return undefined;
     const wait = pushback ??
       (again || after === "connect-failure" ? 0 : backoff(record.attempts, recovery.random));
     if (wait > 0 && deadline !== undefined && deadline.left <= wait) return undefined;
     // As gRFC A6 has it, a backend that has not seen the call costs nothing, once.
     const free = again && !this.#wasLate;
     this.#wasLate ||= again;
-    if (!free && !recovery.take(metrics)) return undefined;
-    return { backend: other ?? (full ? undefined : failed), wait };
+    const passes = after === "connect-failure" && this.#passes.allow(failed, outlook);
+    if (!(free || passes || recovery.take(metrics))) return undefined;
+    if (passes) this.#passes.pass(quick);
+    return { backend: this.#pick() ?? (outlook === "full" ? undefined : failed), wait };
   }
 
   /** Waits before a try, then says where it goes; nowhere if the backends have gone meanwhile, or are full. */
@@ -147,7 +154,9 @@ export class CallRetries {
   beside(first: LiveBackend): LiveBackend | undefined {
     const { recovery, metrics } = this.#parts.context;
     if (!this.#mayTry || !this.#mayRunTwice) return undefined;
-    const other = this.#pick(first);
+    const skip = (member: Member) => member.backend === first || this.#isTried(member);
+    if (this.#parts.plan.pool.outlook(skip) === "none" || !recovery.has(metrics)) return undefined;
+    const other = this.#pick(skip);
     return other !== undefined && recovery.take(metrics) ? other : undefined;
   }
 

@@ -5,17 +5,20 @@
  */
 import type { Waiting } from "../../backend/admission.ts";
 import type { Lease, LiveBackend } from "../../backend/backend.ts";
+import { isLocal, openWatched } from "../../backend/connector.ts";
 import type { Member } from "../../backend/pool.ts";
 import type { Timed } from "../../common/clock.ts";
 import { ANSWERED } from "../../backend/outcome.ts";
-import { failedBy } from "../../backend/recovery.ts";
+import { failedBy, Passes, toldAs } from "../../backend/recovery.ts";
 import { type Duplex, writeAll } from "../../common/duplex.ts";
 import { describeError, type ErrorCode, ProxyError } from "../../common/errors.ts";
 import { relay, type RelayMeter } from "../../common/relay.ts";
 import type { Served } from "../../mux/listener.ts";
 import { ReplayDuplex } from "../../mux/replay.ts";
 import { sniffManagement } from "../../mux/sniff.ts";
+import type { CloseReason } from "../../observe/close_reason.ts";
 import { getLogger } from "../../observe/logger.ts";
+import { SampledLog } from "../../observe/sampled_log.ts";
 import { hashText } from "../../strategy/hash.ts";
 import { encodeError } from "../problem.ts";
 import type { StreamContext } from "./context.ts";
@@ -26,6 +29,10 @@ const FIRST_READ = 2048;
 const NO_ROUTE = "-";
 
 const log = getLogger("l4");
+const refusals = new SampledLog(log, {
+  message: "a connection could not be relayed",
+  by: ["code", "backend"],
+});
 
 /** What was found out about a connection before it is relayed. */
 type Opening =
@@ -43,6 +50,8 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   #waiting: Waiting | undefined;
   /** Whether the first byte is still waited for. */
   #silent = false;
+  /** What it means that its time is over; `undefined` once it is refused. */
+  #late: CloseReason | undefined = "first_byte_timeout";
   /** How long the relayed connection may be silent, in milliseconds. */
   #patience: number;
   #error: ErrorCode | "" = "";
@@ -78,6 +87,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   /** A relayed connection cannot be asked to end: it goes on until it ends, or is cut. */
   drain(idle = 0): void {
     if (this.#silent) {
+      this.#late = "drain_idle_timeout";
       if (idle === 0) this.#client.close();
       else this.#context.clock.arm(this, idle);
     }
@@ -85,6 +95,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   abort(): void {
+    this.#error ||= "shutdown";
     this.#managed?.abort();
     this.#waiting?.cancel();
     this.#client.close();
@@ -92,6 +103,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   }
 
   onDeadline(): void {
+    this.#context.metrics.closed(this.#late);
     // A client that was refused and lingers was refused for another reason.
     this.#error ||= "request_timeout";
     this.#client.close();
@@ -105,6 +117,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
   /** What is left may be an answer on its way, or a peer that has gone without a word. */
   onHalfClosed(): void {
     const { idle, halfClosed } = this.#context.timeouts;
+    if (halfClosed < idle) this.#late = "half_closed_timeout";
     this.#patience = Math.min(idle, halfClosed);
     this.onProgress();
   }
@@ -143,6 +156,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
     let backend: LiveBackend | undefined;
     let attempts = 0;
     const tried = new Set<LiveBackend>();
+    const passes = new Passes();
     try {
       for (;;) {
         const lease = this.#next(tried)?.acquire() ?? await this.#wait(tried);
@@ -155,6 +169,7 @@ export class StreamConnection implements Served, Timed, RelayMeter {
           lease.report(ANSWERED);
           stats.connects++;
           stats.active++;
+          this.#late = "tunnel_idle_timeout";
           this.onProgress();
           const end = await relay(this.#client, upstream, this, first);
           stats.active--;
@@ -167,17 +182,25 @@ export class StreamConnection implements Served, Timed, RelayMeter {
         } catch (error) {
           if (!(error instanceof ProxyError)) throw error;
           stats.failed(error.code);
-          lease.report(failedBy(error.code));
+          const local = isLocal(error);
+          if (!local) lease.report(failedBy(error.code));
           tried.add(backend);
-          const more = pool.serves(except(tried));
-          if (more && (attempts >= maxAttempts || !recovery.take(metrics))) throw error;
+          const outlook = pool.outlook(except(tried));
+          if (local && (error.retry === "never" || outlook === "none")) throw error;
+          if (outlook !== "none") {
+            const free = passes.allow(backend, outlook);
+            if (
+              !passes.within(attempts, maxAttempts) || !(free || recovery.take(metrics))
+            ) throw error;
+            if (free) passes.pass(error.code !== "connect_timeout");
+          }
           log.debug("a backend was not reached", { error: describeError(error) });
         } finally {
           lease.release();
         }
       }
     } catch (error) {
-      await this.#refuse(error);
+      await this.#refuse(error, backend);
     } finally {
       metrics.bytesReceived += this.sent;
       metrics.bytesSent += this.received;
@@ -214,22 +237,28 @@ export class StreamConnection implements Served, Timed, RelayMeter {
 
   #connect(backend: LiveBackend): Promise<Duplex> {
     const { connect, connectTimeout, caCerts } = this.#context;
-    return connect(backend.address, {
-      timeout: connectTimeout,
-      ...(caCerts === undefined ? {} : { caCerts }),
-    });
+    return openWatched(backend.connectWatch, () =>
+      connect(backend.address, {
+        timeout: connectTimeout,
+        ...(caCerts === undefined ? {} : { caCerts }),
+      }));
   }
 
   /** Where the client is known to speak HTTP it is told; otherwise closing is all that can be said. */
-  async #refuse(error: unknown): Promise<void> {
+  async #refuse(error: unknown, backend: LiveBackend | undefined): Promise<void> {
     if (!(error instanceof ProxyError)) throw error;
-    this.#error = error.code;
-    log.warning("a connection could not be relayed", { error: describeError(error) });
-    this.#context.metrics.refused(error.code);
+    this.#late = undefined;
+    const code = this.#error ||= toldAs(error.code, this.#context.pool);
+    refusals.warning({
+      code: error.code,
+      backend: backend?.addr ?? "",
+      error: describeError(error),
+    });
+    this.#context.metrics.refused(code);
     if (this.#context.management === undefined) return;
     this.#context.clock.arm(this, 1000);
     try {
-      await writeAll(this.#client, encodeError(error.code, { noBody: false, close: true }));
+      await writeAll(this.#client, encodeError(code, { noBody: false, close: true }));
       await this.#client.closeWrite();
       const rest = new Uint8Array(FIRST_READ);
       // Closing with bytes unread would make the client's system throw the answer away.
