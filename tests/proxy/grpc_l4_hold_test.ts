@@ -206,6 +206,21 @@ Deno.test("who sends more than may be held is read on when the backend is there"
   assertEquals(scene.backend().calls.map(({ stream }) => stream.id), ids);
 });
 
+Deno.test("of the calls that are held a backend gets the oldest, as many as it takes", async () => {
+  await using scene = await GrpcL4Scene.open({ h2: { maxConcurrentStreams: 8 } });
+  const open = scene.shut();
+  await using raw = await connect(scene);
+  const ids = Array.from({ length: 16 }, (_, i) => 51 + 2 * i);
+  for (const id of ids) await raw.send(headers(id, END, callFields()));
+  await turns();
+  open();
+  await scene.until(() => raw.count(FrameType.RstStream) === 8, "the refusals");
+  await scene.until(() => scene.backend().calls.length === 8, "the calls");
+  assertEquals(scene.backend().calls.map(({ stream }) => stream.id), ids.slice(0, 8));
+  const refused = raw.frames.filter(({ type }) => type === FrameType.RstStream);
+  assertEquals(refused.map(({ id }) => id), ids.slice(8));
+});
+
 Deno.test("calls that are cancelled make room for what else is held", async () => {
   await using scene = await GrpcL4Scene.open();
   const open = scene.shut();

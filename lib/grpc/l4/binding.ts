@@ -22,8 +22,8 @@ export function settingsFor(client: Settings, { maxListSize }: FieldLimits): rea
 }
 
 /**
- * A backend takes calls: those that waited go there, as many as it takes at a time. The others have not been acted
- * upon, and the client is told so (RFC 9113, section 8.7).
+ * A backend takes calls: those that waited go there, the oldest, as many as it takes at a time. The others have not
+ * been acted upon, and the client is told so (RFC 9113, section 8.7).
  */
 export function attach(tunnel: Tunnel, backend: Leg, live: LiveBackend): void {
   const { client, hold, windows, options } = tunnel;
