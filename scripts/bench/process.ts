@@ -139,12 +139,39 @@ export function findProgram(program: string): string | undefined {
   return undefined;
 }
 
-/** A TCP port on loopback that was free a moment ago. */
+/** The least port that is looked for. */
+const FIRST_PORT = 10_000;
+/** Where the ports begin that the system gives to clients, unless it says so itself (RFC 6335, section 6). */
+const FIRST_DYNAMIC_PORT = 49_152;
+/** The ports that were given out here. */
+const given = new Set<number>();
+
+/** Where the ports begin that the system gives to clients and to listeners on port 0. */
+function firstDynamicPort(): number {
+  try {
+    return Number.parseInt(Deno.readTextFileSync("/proc/sys/net/ipv4/ip_local_port_range"));
+  } catch {
+    // Only Linux has this file.
+    return FIRST_DYNAMIC_PORT;
+  }
+}
+
+/**
+ * A TCP port on loopback that is free and stays so: no client gets it by chance, not even while its server is away.
+ */
 export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
-  return port;
+  const count = Math.max(firstDynamicPort() - FIRST_PORT, 1000);
+  for (;;) {
+    const port = FIRST_PORT + Math.floor(Math.random() * count);
+    if (given.has(port)) continue;
+    given.add(port);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 /**

@@ -53,7 +53,7 @@ testWithTools(
       SOON,
     );
     const ended = await balancer.program.stop();
-    assertStringIncludes(ended.stderr, "fails its health checks");
+    assertStringIncludes(ended.stderr, "a backend cannot be reached");
   },
 );
 

@@ -7,7 +7,6 @@ import {
   descriptorCount,
   descriptorsBackTo,
   Peer,
-  runL4,
   runL7,
   type Scripted,
   serveName,
@@ -321,45 +320,6 @@ fault("garbage gets 400 and the end", serveOk, async ({ addr, backend }) => {
     assertEquals((await client.rest()).text, "");
   }
   assertEquals(backend.peers.length, 0);
-});
-
-Deno.test("at layer 4 a client that goes away frees its backend", async () => {
-  const before = descriptorCount();
-  {
-    await using backend = await serveScript(async (peer) => {
-      await peer.write(await peer.read(1));
-      await peer.rest();
-    });
-    await using balancer = await runL4({ backends: [backend.addr] });
-    for (const way of ["reset", "close"] as const) {
-      for (let i = 0; i < 10; i++) {
-        const client = await Peer.connect(balancer.addr);
-        await client.write("x");
-        await client.read(1);
-        if (way === "reset") client.reset();
-        await client.close();
-      }
-    }
-    await settled(balancer.lb);
-    assertEquals(backend.peers.length, 20);
-    for (const peer of backend.peers) await peer.closed;
-  }
-  await descriptorsBackTo(before);
-});
-
-Deno.test("at layer 4 a reader that pauses for seconds slows its backend down and loses nothing", async () => {
-  const size = PIECE.length * 400;
-  await using backend = await serveScript(async (peer) => {
-    await peer.read(1);
-    for (let i = 0; i < 400; i++) await peer.write(PIECE.fill(i & 255));
-  });
-  await using balancer = await runL4({ backends: [backend.addr] });
-  await using client = await Peer.connect(balancer.addr);
-  await client.write("x");
-  await delay(1500);
-  assertLess(backend.peers[0]!.socket.bytesWritten, size);
-  const body = await client.read(size);
-  assert(body.every((byte, i) => byte === ((i / PIECE.length | 0) & 255)), "bytes have changed");
 });
 
 fault("a reader that is slow but moves is not cut, however long it takes", async (peer) => {

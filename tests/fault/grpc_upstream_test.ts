@@ -6,6 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { H2Code } from "../../lib/http/h2/errors.ts";
 import { FrameType } from "../../lib/http/h2/frames.ts";
 import { Setting } from "../../lib/http/h2/settings.ts";
+import { freePort } from "../../scripts/bench/process.ts";
 import { BAD, besideCleanCalls, h2Fault, rawFault } from "../support/grpc_fault.ts";
 import { DONE, OK } from "../support/h2_peer.ts";
 import { concat, data, frame, goaway, headers, rst, settings, u32 } from "../support/h2_raw.ts";
@@ -114,9 +115,7 @@ for (
 }
 
 Deno.test("a gRPC backend that refuses is passed over, and UNAVAILABLE is said when all do", async () => {
-  const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const dead = `127.0.0.1:${closed.addr.port}`;
-  closed.close();
+  const dead = `127.0.0.1:${freePort()}`;
   await using alive = WireBackend.listen({ onEnd: (request) => void answer(request) });
   await besideCleanCalls([dead, alive.addr], async ({ call }) => {
     for (let i = 0; i < 6; i++) assertEquals((await call()).status, "0");
@@ -590,10 +589,3 @@ Deno.test({
     await descriptorsBackTo(before);
   },
 });
-
-/** A port on which nobody listens. */
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  return listener.addr.port;
-}

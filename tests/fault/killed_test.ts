@@ -1,5 +1,8 @@
 /** A backend of HTTP that is killed and comes back a thousand times while it is used. */
 import { assert, assertEquals } from "@std/assert";
+import { RouteBuilder } from "../../mod.ts";
+import { freePort } from "../../scripts/bench/process.ts";
+import { besideCleanTraffic } from "../support/clean_traffic.ts";
 import {
   Cut,
   delay,
@@ -8,6 +11,7 @@ import {
   Peer,
   runL7,
   type Scripted,
+  serveName,
   serveScript,
   settled,
   within,
@@ -105,9 +109,7 @@ class Asker {
 Deno.test("a backend that is killed and back a thousand times costs no request that may be sent again", async () => {
   const before = descriptorCount();
   {
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const mortal = new Mortal(listener.addr.port);
-    listener.close();
+    const mortal = new Mortal(freePort());
     await mortal.live();
     await using immortal = await serveScript(async (peer) => {
       for (;;) {
@@ -115,19 +117,24 @@ Deno.test("a backend that is killed and back a thousand times costs no request t
         await peer.write(OK);
       }
     });
+    await using clean = serveName("clean");
     await using balancer = await runL7({
       backends: [mortal.addr, immortal.addr],
+      routes: [new RouteBuilder().path("/clean").target(clean.addr).build()],
+      fallback: true,
       // It is to be used again as soon as it is back, and a retry is to be had for each request.
       outlierDetection: false,
       retries: { budget: { share: 1 } },
     });
     const getters = Array.from({ length: 4 }, () => new Asker(balancer.addr, GET));
     const poster = new Asker(balancer.addr, POST);
-    for (let i = 0; i < TIMES; i++) {
-      await within(5_000, "its next request", mortal.used);
-      await mortal.die();
-      await mortal.live();
-    }
+    await besideCleanTraffic(balancer.addr, "/clean", "clean", async () => {
+      for (let i = 0; i < TIMES; i++) {
+        await within(5_000, "its next request", mortal.used);
+        await mortal.die();
+        await mortal.live();
+      }
+    });
     await Promise.all([...getters, poster].map((asker) => asker.end()));
     for (const { answered, errors, cut } of getters) {
       assertEquals([Object.fromEntries(errors), cut], [{}, 0]);

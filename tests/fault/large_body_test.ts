@@ -1,7 +1,9 @@
 import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertLess } from "@std/assert";
+import { RouteBuilder } from "../../mod.ts";
 import { BalancerProcess } from "../support/balancer_process.ts";
-import { COUNTS_DESCRIPTORS, delay, latin1 } from "../support/net.ts";
+import { besideCleanTraffic } from "../support/clean_traffic.ts";
+import { COUNTS_DESCRIPTORS, delay, latin1, serveName } from "../support/net.ts";
 
 const GIB = 2 ** 30;
 /** How much the memory of the balancer may grow over its idle value. */
@@ -225,7 +227,14 @@ for (const [direction, framing, reader] of CASES) {
     ignore: !COUNTS_DESCRIPTORS,
     async fn() {
       await using backend = serveBodies();
-      await using balancer = await BalancerProcess.start({ l7: { backends: [backend.addr] } });
+      await using clean = serveName("clean");
+      await using balancer = await BalancerProcess.start({
+        l7: {
+          backends: [backend.addr],
+          routes: [new RouteBuilder().path("/clean").target(clean.addr).build()],
+          fallback: true,
+        },
+      });
       const { hostname, port } = balancer.l7 as Deno.NetAddr;
       const client = new Stream(await Deno.connect({ hostname, port }));
       try {
@@ -246,7 +255,13 @@ for (const [direction, framing, reader] of CASES) {
         const idle = balancer.residentBytes;
         const peak = await peakOf(
           balancer,
-          () => direction === "up" ? exchange(GIB, 1) : exchange(1, GIB),
+          () =>
+            besideCleanTraffic(
+              balancer.l7,
+              "/clean",
+              "clean",
+              () => direction === "up" ? exchange(GIB, 1) : exchange(1, GIB),
+            ),
         );
         assertLess(peak - idle, MAX_GROWTH, `idle were ${idle} bytes, at most ${peak}`);
         await exchange(1, 1);

@@ -13,6 +13,7 @@ import {
   RouteBuilder,
   TcpL4,
 } from "../../mod.ts";
+import { freePort } from "../../scripts/bench/process.ts";
 import { serveGrpc } from "../support/h2_backend.ts";
 import { H2Backend, H2Client } from "../support/h2_peer.ts";
 import {
@@ -36,14 +37,7 @@ const AFTERWARDS = 8;
 
 /** Addresses where nobody listens. */
 function deadAddresses(count: number): string[] {
-  const listeners = Array.from(
-    { length: count },
-    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
-  );
-  return listeners.map((listener) => {
-    listener.close();
-    return `127.0.0.1:${listener.addr.port}`;
-  });
+  return Array.from({ length: count }, () => `127.0.0.1:${freePort()}`);
 }
 
 /** Asks a balancer, and says what came of it. */

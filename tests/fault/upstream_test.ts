@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
-import { RouteBuilder, type Timeouts } from "../../mod.ts";
+import { type Route, RouteBuilder, type Timeouts } from "../../mod.ts";
+import { freePort } from "../../scripts/bench/process.ts";
 import { besideCleanTraffic } from "../support/clean_traffic.ts";
 import {
   type Answer,
@@ -7,6 +8,7 @@ import {
   delay,
   descriptorCount,
   descriptorsBackTo,
+  type HttpBackend,
   Peer,
   runL7,
   type Scripted,
@@ -428,19 +430,20 @@ fault("fifty requests at once on a backend that resets get fifty answers", async
   assertEquals(faulty.peers.length, 50);
 });
 
-/** A port on which nobody listens. */
-function closedPort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  return listener.addr.port;
+/** Where clean traffic goes beside backends that are all of the default pool. */
+function cleanRoute({ addr }: HttpBackend): Route {
+  return new RouteBuilder().path("/clean").target(addr).build();
 }
 
 Deno.test("a backend that refuses is passed over, and 503 is said when all do", async () => {
   const before = descriptorCount();
   {
     await using alive = serveName("alive");
+    await using clean = serveName("clean");
     await using balancer = await runL7({
-      backends: [`127.0.0.1:${closedPort()}`, alive.addr, `127.0.0.1:${closedPort()}`],
+      backends: [`127.0.0.1:${freePort()}`, alive.addr, `127.0.0.1:${freePort()}`],
+      routes: [cleanRoute(clean)],
+      fallback: true,
       timeouts: CONNECT,
     });
     await using client = await Peer.connect(balancer.addr);
@@ -449,12 +452,14 @@ Deno.test("a backend that refuses is passed over, and 503 is said when all do", 
       assertEquals((await client.ask(POST)).text, "alive", "nothing was sent, so a POST too");
     }
     assertEquals(alive.requests, 18);
-    balancer.lb.removeBackend(alive.addr);
-    const refused = await client.get("/");
-    assertEquals(refusal(refused), [503, "no_backend"]);
-    assertEquals(refused.headers.get("retry-after"), "1");
-    balancer.lb.addBackend(alive.addr);
-    assertEquals((await client.get("/")).text, "alive");
+    await besideCleanTraffic(balancer.addr, "/clean", "clean", async () => {
+      balancer.lb.removeBackend(alive.addr);
+      const refused = await client.get("/");
+      assertEquals(refusal(refused), [503, "no_backend"]);
+      assertEquals(refused.headers.get("retry-after"), "1");
+      balancer.lb.addBackend(alive.addr);
+      assertEquals((await client.get("/")).text, "alive");
+    });
     const failures = [...balancer.lb.metrics.listener("http-l7").upstreamSeries()]
       .reduce((sum, [, stats]) => sum + (stats.failures.get("connect_refused") ?? 0), 0);
     assertGreater(failures, 0);
@@ -471,14 +476,19 @@ Deno.test("a backend that takes no connection in time is passed over, and 504 is
     const { port } = full.addr;
     const filling = [await Peer.connect(port), await Peer.connect(port)];
     await using alive = serveName("alive");
+    await using clean = serveName("clean");
     await using balancer = await runL7({
       backends: [`127.0.0.1:${port}`, alive.addr],
+      routes: [cleanRoute(clean)],
+      fallback: true,
       timeouts: CONNECT,
     });
     await besideCleanTraffic(balancer.addr, "/", "alive", () => delay(600));
     balancer.lb.removeBackend(alive.addr);
-    await using client = await Peer.connect(balancer.addr);
-    assertEquals(refusal(await client.get("/")), [504, "connect_timeout"]);
+    await besideCleanTraffic(balancer.addr, "/clean", "clean", async () => {
+      await using client = await Peer.connect(balancer.addr);
+      assertEquals(refusal(await client.get("/")), [504, "connect_timeout"]);
+    });
     await settled(balancer.lb);
     full.close();
     for (const peer of filling) await peer.close();
@@ -490,11 +500,19 @@ Deno.test("a name that nobody knows is passed over, and 503 or 504 is said when 
   await using alive = serveName("alive");
   // RFC 6761, section 6.4: names below `invalid` never exist. How soon that is known is up to the resolver.
   const unknown = "nowhere.invalid:80";
-  await using balancer = await runL7({ backends: [unknown, alive.addr], timeouts: CONNECT });
+  await using clean = serveName("clean");
+  await using balancer = await runL7({
+    backends: [unknown, alive.addr],
+    routes: [cleanRoute(clean)],
+    fallback: true,
+    timeouts: CONNECT,
+  });
   await besideCleanTraffic(balancer.addr, "/", "alive", () => delay(300));
   balancer.lb.removeBackend(alive.addr);
-  await using client = await Peer.connect(balancer.addr);
-  const [status, code] = refusal(await within(30_000, "the answer", client.get("/")));
-  assertEquals([status, code], code === "no_backend" ? [503, code] : [504, "connect_timeout"]);
+  await besideCleanTraffic(balancer.addr, "/clean", "clean", async () => {
+    await using client = await Peer.connect(balancer.addr);
+    const [status, code] = refusal(await within(30_000, "the answer", client.get("/")));
+    assertEquals([status, code], code === "no_backend" ? [503, code] : [504, "connect_timeout"]);
+  });
   await settled(balancer.lb);
 });

@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ConnDuplex } from "../../lib/common/duplex.ts";
 import { GrpcL7 } from "../../mod.ts";
+import { freePort } from "../../scripts/bench/process.ts";
 import { type Call, echo, H2Backend } from "../support/h2_peer.ts";
 import { until, within } from "../support/net.ts";
 import { Random } from "../support/prng.ts";
@@ -34,13 +35,12 @@ function serve(call: Call): void {
 class Restarting implements AsyncDisposable {
   readonly backend: H2Backend = new H2Backend({ onCall: serve });
   readonly addr: string;
-  readonly #port: number;
+  readonly #port: number = freePort();
   #listener: Deno.TcpListener;
   #accepting: Promise<void>;
 
   constructor() {
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    this.#port = this.#listener.addr.port;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: this.#port });
     this.addr = `127.0.0.1:${this.#port}`;
     this.#accepting = this.#accept();
   }

@@ -2,6 +2,7 @@ import { assertEquals, assertGreater, assertLessOrEqual, assertStringIncludes } 
 import { parseListenAddress } from "../../lib/common/address.ts";
 import { AdminServer } from "../../lib/control/admin.ts";
 import { GrpcL7, HttpL7, RouteBuilder } from "../../mod.ts";
+import { freePort } from "../../scripts/bench/process.ts";
 import { serveGrpc } from "../support/h2_backend.ts";
 import { runL4, runL7, serveHttp, until } from "../support/net.ts";
 
@@ -73,9 +74,7 @@ Deno.test("backends that are added at run time are checked, those of routes too"
 
 Deno.test("a balancer at layer 4 leaves out what takes no connection", async () => {
   await using a = serveHealth("a");
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
+  const port = freePort();
   await using balancer = await runL4({
     backends: [a.addr, `127.0.0.1:${port}`],
     healthCheck: { ...QUICK, check: "tcp" },

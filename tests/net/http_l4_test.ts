@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { freePort } from "../../scripts/bench/process.ts";
 import { delay, Peer, runL4, serveHttp, serveName, serveScript, until } from "../support/net.ts";
 
 /** Sends back what it gets, and the end too. */
@@ -107,9 +108,7 @@ Deno.test("HttpL4 answers management and relays whatever only looks like it", as
 });
 
 Deno.test("HttpL4 goes on to the next backend when one refuses", async () => {
-  const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = closed.addr;
-  closed.close();
+  const port = freePort();
   await using backend = serveName("alive");
   await using balancer = await runL4({ backends: [`127.0.0.1:${port}`, backend.addr] });
   for (let i = 0; i < 4; i++) {

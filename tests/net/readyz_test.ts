@@ -15,6 +15,7 @@ import {
   RouteBuilder,
   TcpL4,
 } from "../../mod.ts";
+import { freePort } from "../../scripts/bench/process.ts";
 import { ServiceClient } from "../support/grpc_client.ts";
 import { serveGrpc } from "../support/h2_backend.ts";
 import { until } from "../support/net.ts";
@@ -96,14 +97,6 @@ Deno.test("/readyz names the service and why it is not ready", async () => {
     assertEquals([status, reason], [503, "the balancer is shutting down"]);
   }
 });
-
-/** A port on which nobody listens. */
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}
 
 Deno.test("no kind of balancer is ready while no backend is healthy, though requests are sent to all", async () => {
   const options = {

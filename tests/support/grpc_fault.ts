@@ -66,8 +66,8 @@ export interface GrpcFaultScene {
   begin(options?: CallOptions): Exchange;
 }
 
-/** Calls the clean backend once. */
-async function callClean(client: H2Client): Promise<void> {
+/** Calls a backend that answers as it should, once. */
+export async function callClean(client: H2Client): Promise<void> {
   const call = await client.call(CLEAN, { content: "ask" }).done;
   const seen = JSON.stringify({ ...outcomeOf(call), why: call.reset?.detail });
   assert(

@@ -84,6 +84,14 @@ Deno.test("ejection can be tuned and switched off", () => {
   );
 });
 
+Deno.test("the name server that is asked is checked, and given to the library as it is", () => {
+  assertEquals(parse("--dns-server", "127.0.0.1:8600"), { dns: { server: "127.0.0.1:8600" } });
+  assertEquals(parse("--dns-interval", "5s", "--dns-server", "::1"), {
+    dns: { interval: 5_000, server: "::1" },
+  });
+  assertThrows(() => parse("--dns-server", "ns.internal"), UsageError, "such as 10.0.0.53");
+});
+
 Deno.test("slow start, panic threshold and the interval of names are passed on", () => {
   assertEquals(parse("--slow-start", "30s", "--panic-threshold", "0%", "--dns-interval", "5s"), {
     slowStart: 30_000,
