@@ -36,7 +36,7 @@ ${MODES.map((mode) => `                       ${mode.padEnd(8)} ${MODE_HELP[mode
 
 ${BACKENDS} backends, http-l7 and grpc-l7 with their defaults. The load comes from h2load and ghz where they are on the
 PATH or in .cache/bin, else from clients of this project:
-  GOBIN=$PWD/.cache/bin go install github.com/bojand/ghz/cmd/ghz@v0.93.0
+  go build -C tests/support/ghz -o $PWD/.cache/bin/ghz github.com/bojand/ghz/cmd/ghz
 The exit code is 1 when a request failed that may be retried, when any failed while only the configuration or
 the process of a balancer changed, or when there were more than ${MAX_ATTEMPTS_RATIO} attempts a request.`;
 
