@@ -94,8 +94,7 @@ async function startLoad(addr: Deno.Addr): Promise<Program> {
 
 /** Lets the client end; it must end well. */
 async function stopLoad(client: Program): Promise<Load> {
-  client.signal("SIGUSR2");
-  const { code, stdout, stderr } = await client.ended();
+  const { code, stdout, stderr } = await client.stop("SIGUSR2");
   assertEquals(code, 0, stderr);
   return JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
 }
@@ -161,7 +160,13 @@ Deno.test("GOAWAY of backends alone is noticed by no call of a grpc-js client, s
   }
 });
 
-Deno.test("a balancer that ends lets a grpc-js client finish what it has, and takes nothing more", async () => {
+/** Exit codes of SIGABRT and SIGSEGV. */
+const CRASHES: readonly number[] = [134, 139];
+/** How many clients may crash. */
+const MAX_CRASHES = 4;
+
+/** Lets a balancer end under the load of a client; `undefined` when the client's runtime did not survive that. */
+async function endUnderLoad(): Promise<Load | undefined> {
   await using backend = new Restarting();
   const lb = new GrpcL7({ backends: [backend.addr] });
   const server = await lb.start("127.0.0.1:0");
@@ -169,12 +174,26 @@ Deno.test("a balancer that ends lets a grpc-js client finish what it has, and ta
   await until(() => backend.answered > 100, "calls");
   const ended = server.shutdown();
   // The open streams hold its end up; the channel is told, and its new calls find nobody.
-  const { unary, streams, wrong } = await stopLoad(client);
+  const { code, stdout, stderr } = await client.stop("SIGUSR2");
   await within(5000, "the end of the balancer", ended);
+  await lb.close();
+  if (CRASHES.includes(code)) return undefined;
+  assertEquals(code, 0, stderr);
+  return JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
+}
+
+Deno.test("a balancer that ends lets a grpc-js client finish what it has, and takes nothing more", async () => {
+  let load = await endUnderLoad();
+  for (let crashes = 1; load === undefined; crashes++) {
+    // Deno 2.9 may crash when a GOAWAY comes behind concurrent streams, which says nothing of the balancer.
+    console.warn(`the client crashed (denoland/deno#36788), ${crashes} of at most ${MAX_CRASHES}`);
+    assert(crashes < MAX_CRASHES, "no client survived the end of the balancer");
+    load = await endUnderLoad();
+  }
+  const { unary, streams, wrong } = load;
   assertEquals([wrong, streams], [0, { 0: 5 }]);
   for (const status of Object.keys(unary).map(Number)) {
     assert(status === OK || status === UNAVAILABLE, `status ${status}`);
   }
   assert(unary[OK]! > 100, JSON.stringify(unary));
-  await lb.close();
 });

@@ -1,6 +1,5 @@
 /**
- * A gRPC client on our own engine, with the calls of {@linkcode ServiceClient}: for tests in which the balancer says
- * GOAWAY, which the `node:http2` of Deno 2.9 may not survive (denoland/deno#36788).
+ * A gRPC client on our own engine.
  *
  * @module
  */
@@ -34,14 +33,19 @@ export class EngineClient implements AsyncDisposable {
     );
   }
 
-  /** Begins a call. */
-  open(name: string): EngineCall {
-    return new EngineCall(this.#client, this.#methods[name] as MethodDefinition<Message, Message>);
+  /** Begins a call; `fields` are its metadata. */
+  open(name: string, fields: Record<string, string> = {}): EngineCall {
+    const method = this.#methods[name] as MethodDefinition<Message, Message>;
+    return new EngineCall(this.#client, method, fields);
   }
 
   /** Calls a unary method; rejects with a {@linkcode CallFailure}. */
-  async call(name: string, request: Message): Promise<Message> {
-    const call = this.open(name);
+  async call(
+    name: string,
+    request: Message,
+    fields: Record<string, string> = {},
+  ): Promise<Message> {
+    const call = this.open(name, fields);
     call.send(request, true);
     return (await call.next())!;
   }
@@ -66,7 +70,11 @@ export class EngineCall {
   #read = 0;
 
   /** Begins it. */
-  constructor(client: H2Client, method: MethodDefinition<Message, Message>) {
+  constructor(
+    client: H2Client,
+    method: MethodDefinition<Message, Message>,
+    fields: Record<string, string>,
+  ) {
     this.#client = client;
     this.#method = method;
     this.#exchange = new Exchange();
@@ -79,6 +87,7 @@ export class EngineCall {
         [":authority", "localhost"],
         ["content-type", "application/grpc"],
         ["te", "trailers"],
+        ...Object.entries(fields),
       ]),
       { endStream: false, noBody: false, listener: this.#exchange },
     );

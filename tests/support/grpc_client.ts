@@ -1,17 +1,14 @@
 /**
- * A grpc-js client of the balancer.
+ * A gRPC client of the balancer's own services, which connects with its first call. It stands on our own engine: the
+ * `node:http2` of Deno 2.9, on which grpc-js stands, may not survive the GOAWAY of a balancer that ends
+ * (denoland/deno#36788), and would take the test's process with it. What grpc-js makes of the balancer is tested with
+ * programs of their own.
  *
  * @module
  */
-import {
-  Client,
-  type ClientDuplexStream,
-  type ClientReadableStream,
-  credentials,
-  Metadata,
-  type MethodDefinition,
-  type ServiceDefinition,
-} from "@grpc/grpc-js";
+import type { ServiceDefinition } from "@grpc/grpc-js";
+import { type EngineCall, EngineClient } from "./engine_client.ts";
+import { within } from "./net.ts";
 
 /** A message as an object. */
 // deno-lint-ignore no-explicit-any
@@ -23,35 +20,33 @@ export interface CallFailure {
   readonly details: string;
 }
 
+/** How long a unary call may take, in milliseconds. */
+const CALL_MS = 10_000;
+
 /** A client of one service. */
 export class ServiceClient implements AsyncDisposable {
-  readonly #client: Client;
+  readonly #address: string;
   readonly #methods: ServiceDefinition;
+  #client: Promise<EngineClient> | undefined;
 
   /** Connects to `host:port` when the first call is made. */
   constructor(address: string, methods: ServiceDefinition) {
-    this.#client = new Client(address, credentials.createInsecure());
+    this.#address = address;
     this.#methods = methods;
   }
 
-  #method(name: string): MethodDefinition<Message, Message> {
-    return this.#methods[name] as MethodDefinition<Message, Message>;
+  #connect(): Promise<EngineClient> {
+    return this.#client ??= EngineClient.connect(this.#address, this.#methods);
   }
 
   /** Calls a unary method; rejects with a {@linkcode CallFailure}. */
-  call(name: string, request: Message, fields: Record<string, string> = {}): Promise<Message> {
-    const { path, requestSerialize, responseDeserialize } = this.#method(name);
-    const { promise, resolve, reject } = Promise.withResolvers<Message>();
-    this.#client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      request,
-      Metadata.fromHttp2Headers(fields),
-      { deadline: Date.now() + 10_000 },
-      (error, response) => error === null ? resolve(response!) : reject(error),
-    );
-    return promise;
+  async call(
+    name: string,
+    request: Message,
+    fields: Record<string, string> = {},
+  ): Promise<Message> {
+    const client = await this.#connect();
+    return await within(CALL_MS, `the answer to ${name}`, client.call(name, request, fields));
   }
 
   /** How a unary call fails. */
@@ -71,80 +66,49 @@ export class ServiceClient implements AsyncDisposable {
 
   /** Calls a method that answers with a stream. */
   watch(name: string, request: Message): Messages {
-    const { path, requestSerialize, responseDeserialize } = this.#method(name);
-    return new Messages(
-      this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request),
-    );
+    return new Messages(this.#connect().then((client) => client.watch(name, request)));
   }
 
   /** Calls a method with streams both ways. */
   duplex(name: string): Exchange {
-    const { path, requestSerialize, responseDeserialize } = this.#method(name);
-    return new Exchange(
-      this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize),
-    );
+    return new Exchange(this.#connect().then((client) => client.open(name)));
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#client.close();
-    return Promise.resolve();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#client)?.[Symbol.asyncDispose]();
   }
 }
 
 /** The messages of a stream, one after the other. */
 export class Messages {
-  readonly #call: ClientReadableStream<Message>;
-  readonly #queue: (Message | Error | undefined)[] = [];
-  #wake: (() => void) | undefined;
+  /** The call, once there is a connection. */
+  protected readonly call: Promise<EngineCall>;
 
   /** Takes a call over. */
-  constructor(call: ClientReadableStream<Message>) {
-    this.#call = call;
-    call.on("data", (message) => this.#add(message));
-    call.on("error", (error) => this.#add(error));
-    call.on("end", () => this.#add(undefined));
-  }
-
-  #add(item: Message | Error | undefined): void {
-    this.#queue.push(item);
-    this.#wake?.();
+  constructor(call: Promise<EngineCall>) {
+    this.call = call;
   }
 
   /** The next message; `undefined` at the end. */
   async next(): Promise<Message | undefined> {
-    while (this.#queue.length === 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-    }
-    const item = this.#queue.shift();
-    if (item instanceof Error) throw item;
-    return item;
+    return await (await this.call).next();
   }
 
   /** Ends the call. */
   cancel(): void {
-    this.#call.cancel();
+    void this.call.then((call) => call.cancel());
   }
 }
 
 /** A call with streams both ways. */
 export class Exchange extends Messages {
-  readonly #both: ClientDuplexStream<Message, Message>;
-
-  /** Takes a call over. */
-  constructor(call: ClientDuplexStream<Message, Message>) {
-    super(call);
-    this.#both = call;
-  }
-
   /** Sends a message. */
   send(message: Message): void {
-    this.#both.write(message);
+    void this.call.then((call) => call.send(message));
   }
 
   /** Sends no more. */
   end(): void {
-    this.#both.end();
+    void this.call.then((call) => call.end());
   }
 }

@@ -95,22 +95,24 @@ export class ChildProgram implements AsyncDisposable {
     return { code, ...this.#output };
   }
 
-  /** Ends it with SIGTERM. */
-  async stop(): Promise<Ended> {
-    this.signal("SIGTERM");
+  /** Ends it with a signal, if it has not ended. */
+  async stop(signal: Deno.Signal = "SIGTERM"): Promise<Ended> {
+    this.#end(signal);
     return await this.ended();
+  }
+
+  #end(signal: Deno.Signal): void {
+    try {
+      this.signal(signal);
+    } catch (error) {
+      // It has ended by itself.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
 
   /** Kills it if it still runs. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#over) {
-      try {
-        this.signal("SIGKILL");
-      } catch (error) {
-        // It ended between the look and the signal.
-        if (!(error instanceof TypeError)) throw error;
-      }
-    }
+    if (!this.#over) this.#end("SIGKILL");
     await this.ended();
   }
 }
